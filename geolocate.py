@@ -1,0 +1,264 @@
+"""Where was this photo taken? Coarse to fine: cells of the globe, a region, a street position.
+
+    python geolocate.py PHOTO... --model runs/NAME [--gallery DIR] [--map out.html] [--json]
+
+From Python:
+
+    from geolocate import Geolocator
+    locator = Geolocator.load("runs/demo", gallery="galleries/landmarks")
+    fix = locator.locate("photo.jpg")
+    fix.lat, fix.lon, fix.radius_km, fix.level
+
+Nothing heavy is imported before it is needed, and torch not at all where the bundle has an ONNX
+file. No image is kept, and a position in the photo's own EXIF is neither used nor shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from models.bundle import Bundle
+    from models.session import Encoding, Pixels, Session
+    from retrieval.area import Area
+    from retrieval.decision import Street, World
+    from retrieval.fix import Fix
+
+DEMO_MODEL, DEMO_GALLERY = Path("runs/demo"), Path("galleries/landmarks")
+
+
+class Geolocator:
+    """A model, and perhaps a gallery, ready to answer. Make one with `load`.
+
+    Args:
+        session: encodes photos.
+        world: the model's cells and calibration.
+        street: the gallery.
+        precision_cap_km: no answer is finer than this radius; 0 = no cap.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        world: World,
+        street: Street | None = None,
+        precision_cap_km: float = 0.0,
+    ) -> None:
+        self.session = session
+        self.world = world
+        self.street = street
+        self.precision_cap_km = precision_cap_km
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path,
+        gallery: str | Path | None = None,
+        engine: str = "auto",
+        precision_cap_km: float = 0.0,
+    ) -> Geolocator:
+        """Load a model bundle and, where one is named, a gallery.
+
+        Args:
+            model: bundle directory, made by train_vit.py.
+            gallery: gallery directory, made by retrieval.index with the same model.
+            engine: "onnx", "torch" or "auto" (ONNX where the bundle has it).
+            precision_cap_km: an operator's cap on precision; 0 = none.
+
+        Raises:
+            FileNotFoundError: the bundle is not there.
+            ValueError: bundle or gallery is damaged, or they do not belong together.
+        """
+        from threading import Thread
+
+        from models.session import engine_of, open_session, warm_up
+
+        chosen = engine_of(Path(model)) if engine == "auto" else engine
+        thread = Thread(target=warm_up, args=(chosen,))
+        thread.start()  # the engine's import overlaps with reading the cells
+        try:
+            from models.bundle import Bundle
+            from retrieval.decision import Street
+
+            bundle = Bundle.open(model)
+            world = _world(bundle)
+            street = None
+            if gallery is not None:
+                from retrieval.gallery import Gallery
+
+                opened = Gallery.open(gallery, bundle.model_sha256)
+                street = Street(opened, world)
+        finally:
+            thread.join()
+        return cls(open_session(bundle, chosen), world, street, precision_cap_km)
+
+    def locate(
+        self,
+        photo: str | Path | bytes | Pixels,
+        mass: float = 0.95,
+        top_k: int = 20,
+        area: Area | None = None,
+        seg: str | Path | None = None,
+    ) -> Fix:
+        """Say where a photo was taken.
+
+        Args:
+            photo: a file, its bytes, or decoded pixels uint8 `(H, W, 3)`.
+            mass: probability with which the region is to hold the truth.
+            top_k: gallery matches to return.
+            area: (west, south, east, north), degrees: look inside it only.
+            seg: class-index PNG of the photo, for a model that reads one.
+
+        Raises:
+            ImageError: the photo (or map) cannot be decoded; a ValueError naming the file.
+            ValueError: an argument is out of range.
+            OSError: the file cannot be read.
+        """
+        return self.decide(self.encode(photo, seg), mass, top_k, area)
+
+    def encode(self, photo: str | Path | bytes | Pixels, seg: str | Path | None = None) -> Encoding:
+        """Run the model on a photo; arguments and errors as in `locate`."""
+        from data.images import decode_rgb, decode_seg, read_bytes, read_rgb
+
+        if isinstance(photo, bytes):
+            rgb = decode_rgb(photo)
+        elif isinstance(photo, (str, Path)):
+            rgb = read_rgb(Path(photo))
+        else:
+            rgb = photo
+        seg_map = None if seg is None else decode_seg(read_bytes(Path(seg)), str(seg))
+        return self.session.encode(rgb, seg_map)
+
+    def decide(
+        self,
+        encoding: Encoding,
+        mass: float = 0.95,
+        top_k: int = 20,
+        area: Area | None = None,
+    ) -> Fix:
+        """Turn an encoding into a fix; arguments and errors as in `locate`."""
+        from retrieval.decision import decide
+
+        fix = decide(encoding, self.world, self.street, mass, top_k, area)
+        if self.precision_cap_km == 0:
+            return fix
+        from retrieval.precision_cap import capped
+
+        return capped(fix, self.precision_cap_km)
+
+
+def _world(bundle: Bundle) -> World:
+    from retrieval.decision import World
+
+    scenes = bool(bundle.config["origin"].get("scene labels", 0))
+    return World(bundle.partition, bundle.levels, bundle.calibration, scenes)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Say where photos were taken.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("photos", nargs="+", metavar="PHOTO", help="image files")
+    add("--model", type=Path, default=DEMO_MODEL, metavar="DIR", help="model bundle")
+    add("--gallery", type=Path, metavar="DIR", help="gallery of photos of known position; "
+        f"with the demo's model, {DEMO_GALLERY} where it is there")  # fmt: skip
+    add("--area", metavar="W,S,E,N", help="look inside this rectangle only, degrees")
+    add("--mass", type=float, default=0.95, help="probability that the region holds the truth")
+    add("--top_k", type=int, default=20, help="gallery matches to return")
+    add("--seg", type=Path, metavar="PNG", help="class-index map, for a model that reads one")
+    add("--engine", choices=("auto", "onnx", "torch"), default="auto", help="what runs the model")
+    add("--precision_cap_km", type=float, default=0.0, help="no answer finer than this; 0 = no cap")
+    add("--json", action="store_true", help="print JSON, one object a line")
+    add("--map", type=Path, metavar="HTML", help="write a map; with several photos, one file each")
+    return parser
+
+
+def parse_area(text: str) -> Area:
+    """Read "W,S,E,N".
+
+    Raises:
+        ValueError: not four numbers.
+    """
+    try:
+        west, south, east, north = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"--area takes W,S,E,N in degrees, got {text!r}") from error
+    return west, south, east, north
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Answer from the command line; a photo that cannot be read does not stop the others."""
+    parsed = build_parser().parse_args(arguments)
+    gallery = parsed.gallery
+    if gallery is None and parsed.model == DEMO_MODEL and DEMO_GALLERY.is_dir():
+        gallery = DEMO_GALLERY
+    failed = 0
+    try:
+        area = None if parsed.area is None else parse_area(parsed.area)
+        locator = Geolocator.load(parsed.model, gallery, parsed.engine, parsed.precision_cap_km)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for photo in parsed.photos:
+        try:
+            fix = locator.locate(photo, parsed.mass, parsed.top_k, area, parsed.seg)
+            report(photo, fix, parsed)
+        except (OSError, ValueError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed += 1
+    return 2 if failed else 0
+
+
+def report(photo: str, fix: Fix, parsed: argparse.Namespace) -> None:
+    """Print one answer, and write its map where asked."""
+    if parsed.json:
+        import json
+
+        print(json.dumps({"photo": photo, **json.loads(fix.to_json())}))
+    else:
+        print(describe(photo, fix))
+    if parsed.map:
+        from retrieval.fix_map import write_fix_map
+
+        several = len(parsed.photos) > 1
+        path = (
+            parsed.map.with_stem(f"{parsed.map.stem}-{Path(photo).stem}") if several else parsed.map
+        )
+        write_fix_map(path, fix, Path(photo))
+        print(f"map: {path}", file=sys.stderr)
+
+
+def describe(photo: str, fix: Fix, matches: int = 3, cells: int = 3) -> str:
+    """Write an answer in a few lines."""
+    sure = {
+        "street": f"a wrong match looks this good in {1 - fix.confidence:.0%} of cases",
+        "cell": f"likeliest cell: {fix.confidence:.0%}",
+        "unknown": f"nothing reliable; best guess {fix.confidence:.0%}",
+    }[fix.level]
+    lines = [
+        photo,
+        f"  {fix.level:8}{fix.lat:.4f}, {fix.lon:.4f}  within {fix.radius_km:,.3g} km ({sure})",
+        f"  region  {fix.mass:.0%}: {len(fix.cells)} cells"
+        + ("" if fix.calibrated else " (unchecked)"),
+    ]
+    lines += [
+        f"    cell  {c.token:8} {c.probability:6.1%}  {c.lat:.2f}, {c.lon:.2f}"
+        for c in fix.cells[:cells]
+    ]
+    lines += [
+        f"    match {m.score:.3f}  {m.key}  {m.lat:.4f}, {m.lon:.4f}  "
+        + ", ".join(str(m.facts[name]) for name in ("author", "licence") if name in m.facts)
+        for m in fix.matches[:matches]
+    ]
+    lines += [f"  scene   {name} {p:.0%}" for name, p in fix.scene.items() if p >= 0.5]
+    return "\n".join(lines + [f"  note    {note}" for note in fix.notes])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

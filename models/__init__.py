@@ -1,0 +1,1 @@
+"""Geocell models: backbones, two-branch fusion, heads, calibration, bundles on disk."""

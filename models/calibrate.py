@@ -1,0 +1,29 @@
+"""Run a trained model over validation photos and fit its calibration."""
+
+from collections.abc import Iterable
+
+import torch
+
+from models.calibration import Calibration, fit_calibration
+from models.decode import ancestors
+from models.geocell_task import Batch, GeocellTask, ValidationRecord
+from partitioning.partition import LEVELS
+
+
+@torch.inference_mode()
+def calibrate(task: GeocellTask, batches: Iterable[Batch]) -> Calibration:
+    """Predict all valid photos of `batches` with `task`'s model and fit a `Calibration`.
+
+    With no photos the result is the uncalibrated default, which says so (`photos` = 0).
+    """
+    model = task.model.eval()
+    device = next(model.parameters()).device
+    record = ValidationRecord()
+    for batch in batches:
+        prediction = model(*(batch[name].to(device) for name in ("rgb", "seg", "has_seg")))
+        record.add(prediction, batch, LEVELS.index(task.levels[-1]))
+    if not record.cells:
+        return Calibration()
+    logits, cells, positions = record.joined()
+    errors_km = task.errors_km(logits, positions)
+    return fit_calibration(logits, ancestors(task.partition, task.levels), cells, errors_km)

@@ -1,0 +1,57 @@
+"""The model card that goes into every bundle: what the model is, what it was measured to do."""
+
+from typing import Any
+
+from models.calibration import Calibration
+from partitioning.partition import Partition
+
+_CARD = """# {name}
+
+A Groundfix geocell model: from a photo it predicts in which cell of the globe it was taken.
+
+| | |
+|---|---|
+| backbone | {backbone}, input {inputs}, {img_size} px |
+| cells | {cells} |
+| weights | sha256 {sha} |
+| partition | {fingerprint} |
+| calibrated on | {photos} validation photos, temperature {temperature:.3f} |
+
+## How it came about
+
+{origin}
+
+## Intended use
+
+Research, and placing one's own photos. Regions and radii are statements about photos like the
+validation photos; elsewhere they are not.
+
+## Out of scope
+
+Locating people without their consent, surveillance, deciding anything about a person.
+See RESPONSIBLE_USE.md of Groundfix.
+"""
+
+
+def model_card(config: dict[str, Any], partition: Partition, calibration: Calibration) -> str:
+    """Write the card, Markdown.
+
+    Args:
+        config: the bundle's config.json.
+        partition: the cells the model predicts.
+        calibration: its calibration.
+    """
+    shape = config["architecture"]
+    counts = shape["num_cells"].items()
+    return _CARD.format(
+        name=config["origin"].get("name", "Groundfix model"),
+        backbone=shape["backbone"],
+        inputs=shape["inputs"],
+        img_size=shape["img_size"],
+        cells=", ".join(f"{count} {level}" for level, count in counts),
+        sha=config["model_sha256"],
+        fingerprint=partition.fingerprint,
+        photos=calibration.photos,
+        temperature=calibration.temperature,
+        origin="\n".join(f"- {key}: {value}" for key, value in config["origin"].items()),
+    )

@@ -1,0 +1,176 @@
+"""Write a model bundle: safetensors, ONNX, config, cells, calibration, model card.
+
+    python -m models.export runs/NAME          export model.onnx again from the weights
+
+The ONNX file is compared with the torch model on random photos before it is kept.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from models.bundle import FORMAT, Bundle
+from models.calibration import Calibration
+from models.card import model_card
+from models.geocell_vit import Architecture, GeocellViT
+from partitioning import partition as partition_file
+from partitioning.atomic_file import atomic_path
+from partitioning.partition import Partition
+
+PARITY_TOLERANCE = 1e-4  # largest difference of a logit or descriptor entry, torch to ONNX
+
+
+def save_bundle(
+    model: GeocellViT,
+    partition: Partition,
+    calibration: Calibration,
+    directory: str | Path,
+    origin: dict[str, Any],
+) -> Bundle:
+    """Write the bundle of a trained model and open it.
+
+    Args:
+        model: the trained model.
+        partition: the partition its heads predict.
+        calibration: fitted on validation photos.
+        directory: made if it is not there; other files in it stay.
+        origin: how the model came about (settings, counts, figures), plain types only.
+
+    Raises:
+        ValueError: the ONNX model does not agree with the torch model.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    model = model.cpu().eval()
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    with atomic_path(directory / "model.safetensors") as temporary:
+        save_file(weights, temporary)
+    config = {
+        "format": FORMAT,
+        "architecture": model.architecture.as_dict(),
+        "model_sha256": sha256_of(directory / "model.safetensors"),
+        "cells_fingerprint": partition.fingerprint,
+        "origin": origin,
+    }
+    partition_file.save(partition, directory / "cells.parquet")
+    write_text(directory / "calibration.json", calibration.to_json())
+    write_text(directory / "README.md", model_card(config, partition, calibration))
+    export_onnx(model, directory / "model.onnx")
+    write_text(directory / "config.json", json.dumps(config, indent=2))
+    return Bundle.open(directory)
+
+
+def load_model(bundle: Bundle) -> GeocellViT:
+    """Rebuild the torch model of a bundle, in evaluation mode.
+
+    Raises:
+        FileNotFoundError: model.safetensors is not there.
+        ValueError: it does not fit the config.
+    """
+    path = bundle.path / "model.safetensors"
+    if not path.is_file():
+        raise FileNotFoundError(f"{bundle.path} has no model.safetensors: copy the bundle again")
+    model = GeocellViT(Architecture(**bundle.config["architecture"]), pretrained=False)
+    try:
+        model.load_state_dict(load_file(path))
+    except Exception as error:  # safetensors and torch each raise their own kinds
+        raise ValueError(f"{path} does not fit {bundle.path}/config.json: {error}") from error
+    return model.eval()
+
+
+class _Flat(nn.Module):
+    """The model with a plain list of outputs, as the ONNX file has them."""
+
+    def __init__(self, model: GeocellViT) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, rgb: Tensor, seg: Tensor, has_seg: Tensor) -> list[Tensor]:
+        prediction = self.model(rgb, seg, has_seg)
+        return [*prediction.cells.values(), prediction.scene, prediction.descriptor]
+
+
+def export_onnx(model: GeocellViT, path: Path) -> float:
+    """Write `path`, after comparing it with the torch model; return the largest difference.
+
+    Raises:
+        ValueError: outputs differ by more than `PARITY_TOLERANCE`.
+    """
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    inputs = ("rgb", "seg", "has_seg")
+    with atomic_path(path) as temporary:
+        program = torch.onnx.export(
+            _Flat(model).eval(),
+            _random_photos(2, model.architecture.img_size),
+            dynamo=True,
+            dynamic_shapes={name: {0: batch} for name in inputs},
+            input_names=inputs,
+            output_names=[*model.architecture.num_cells, "scene", "descriptor"],
+            verbose=False,
+        )
+        if program is None:
+            raise ValueError("torch.onnx.export gave no program")
+        program.save(temporary, external_data=False)
+        difference = onnx_difference(model, temporary)
+        if not difference <= PARITY_TOLERANCE:
+            raise ValueError(f"the ONNX export differs from the torch model by {difference:.2g}")
+    return difference
+
+
+def onnx_difference(model: GeocellViT, path: Path, photos: int = 3) -> float:
+    """Largest absolute difference of any output on random photos, ONNX Runtime to torch."""
+    import onnxruntime
+
+    inputs = _random_photos(photos, model.architecture.img_size)
+    with torch.inference_mode():
+        expected = _Flat(model).eval()(*inputs)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    feed = dict(zip(("rgb", "seg", "has_seg"), (x.numpy() for x in inputs), strict=True))
+    wanted = {entry.name for entry in session.get_inputs()}
+    outputs = session.run(None, {name: feed[name] for name in wanted})
+    return max(float(np.abs(a.numpy() - b).max()) for a, b in zip(expected, outputs, strict=True))
+
+
+def _random_photos(count: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    rgb = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=generator)
+    seg = torch.randint(0, 256, (count, size, size), dtype=torch.uint8, generator=generator)
+    return rgb, seg, torch.arange(count) % 2 == 0
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def main() -> int:
+    """Export a bundle's ONNX file again."""
+    parser = argparse.ArgumentParser(description="Export model.onnx again from a bundle's weights.")
+    parser.add_argument("bundle", type=Path, help="the bundle's directory")
+    try:
+        bundle = Bundle.open(parser.parse_args().bundle)
+        difference = export_onnx(load_model(bundle), bundle.path / "model.onnx")
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stdout.write(f"{bundle.path / 'model.onnx'}: within {difference:.1e} of torch\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Cut the globe into S2 cells that hold similar numbers of photos."""

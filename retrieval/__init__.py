@@ -1,0 +1,1 @@
+"""Search a gallery of photos of known position inside the predicted cells."""

@@ -1,0 +1,98 @@
+"""Is the best match really of the place? Refuse what a gallery's own wrong matches also reach.
+
+A similarity means nothing by itself: it depends on the model and on what else is in the gallery.
+So two things are measured on the gallery alone, with no labelled queries:
+
+- *standout*: the best score less the mean of the five best scores among a cohort, gallery photos
+  of other places. It asks whether the match is better than the gallery's usual look-alikes
+  (adaptive score normalisation, known from speaker verification: Cumani et al., Interspeech 2011).
+- *wrong standouts*: gallery photos take the part of queries whose place is not in the gallery;
+  their best match elsewhere is wrong by construction. Of n such standouts, a query's p-value is
+  (1 + how many are at least as high) / (1 + n): if its place were missing too, so low a value
+  would come up at most that often (a conformal p-value: Bates et al., "Testing for outliers with
+  conformal p-values", 2023). That holds for queries like the gallery's photos; others go lower.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partitioning.geodesy import haversine_km
+from retrieval.gallery import Gallery
+
+PLACE_RADIUS_M = 100.0  # photos closer than this may show the same place
+COHORT_PHOTOS = 1000
+COHORT_BEST = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Novelty:
+    """The yardstick of one gallery.
+
+    Attributes:
+        gallery: the gallery.
+        place_radius_m: photos closer than this count as one place.
+    """
+
+    gallery: Gallery
+    place_radius_m: float = PLACE_RADIUS_M
+
+    @cached_property
+    def _cohort(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Rows spread evenly over the gallery (in S2 order: over its ground), and descriptors."""
+        count = min(COHORT_PHOTOS, len(self.gallery))
+        rows = np.linspace(0, len(self.gallery) - 1, count).round().astype(np.int64)
+        return rows, np.asarray(self.gallery.descriptors[rows], dtype=np.float32)
+
+    def _elsewhere(self, row: int) -> NDArray[np.bool_]:
+        rows, _ = self._cohort
+        gallery = self.gallery
+        distance_km = haversine_km(
+            gallery.lat[rows], gallery.lon[rows], gallery.lat[row], gallery.lon[row]
+        )
+        return distance_km * 1000 > self.place_radius_m
+
+    def standout(self, query: NDArray[np.floating], row: int, score: float) -> float:
+        """How far a match stands out from the look-alikes; NaN where there are none elsewhere.
+
+        Args:
+            query: unit descriptor `(D,)`.
+            row: the best match.
+            score: its cosine.
+        """
+        others = self._elsewhere(row)
+        if not others.any():
+            return float("nan")
+        scores = np.sort(self._cohort[1][others] @ np.asarray(query, dtype=np.float32))
+        return float(score - scores[-COHORT_BEST:].mean())
+
+    @cached_property
+    def wrong_standouts(self) -> NDArray[np.float64]:
+        """Standouts of cohort photos matched to another place than their own, ascending."""
+        rows, descriptors = self._cohort
+        similarity = descriptors @ descriptors.T
+        found = []
+        for i, row in enumerate(rows):
+            scores = np.where(self._elsewhere(int(row)), similarity[i], -np.inf)
+            best = int(scores.argmax())
+            if np.isfinite(scores[best]):
+                look_alikes = np.sort(scores[self._elsewhere(int(rows[best]))])
+                look_alikes = look_alikes[np.isfinite(look_alikes)][-COHORT_BEST:]
+                if len(look_alikes):
+                    found.append(float(scores[best] - look_alikes.mean()))
+        return np.sort(np.asarray(found))
+
+    def p_value(self, standout: float) -> float:
+        """Share of wrong matches that stand out at least as far; 1 where nothing can be said."""
+        if np.isnan(standout):
+            return 1.0
+        wrong = self.wrong_standouts
+        at_least = len(wrong) - int(np.searchsorted(wrong, standout, side="left"))
+        return (1 + at_least) / (1 + len(wrong))
+
+    @property
+    def smallest_p_value(self) -> float:
+        """The p-value nothing can fall below: a gallery of few places cannot prove much."""
+        return 1 / (1 + len(self.wrong_standouts))

@@ -1,0 +1,1 @@
+"""Fetch and prepare photographs: downloads, packing, the demo."""
