@@ -220,7 +220,7 @@ def report(photo: str, fix: Fix, parsed: argparse.Namespace) -> None:
     if parsed.json:
         import json
 
-        print(json.dumps({"photo": photo, **json.loads(fix.to_json())}))
+        print(json.dumps({"photo": photo, **fix.as_dict()}))
     else:
         print(describe(photo, fix))
     if parsed.map:
@@ -234,6 +234,11 @@ def report(photo: str, fix: Fix, parsed: argparse.Namespace) -> None:
         print(f"map: {path}", file=sys.stderr)
 
 
+def distance(km: float) -> str:
+    """A distance for people: metres below one kilometre, no digits that mean nothing."""
+    return f"{km * 1000:.0f} m" if km < 1 else f"{km:.1f} km" if km < 10 else f"{km:,.0f} km"
+
+
 def describe(photo: str, fix: Fix, matches: int = 3, cells: int = 3) -> str:
     """Write an answer in a few lines."""
     sure = {
@@ -243,7 +248,7 @@ def describe(photo: str, fix: Fix, matches: int = 3, cells: int = 3) -> str:
     }[fix.level]
     lines = [
         photo,
-        f"  {fix.level:8}{fix.lat:.4f}, {fix.lon:.4f}  within {fix.radius_km:,.3g} km ({sure})",
+        f"  {fix.level:8}{fix.lat:.4f}, {fix.lon:.4f}  within {distance(fix.radius_km)} ({sure})",
         f"  region  {fix.mass:.0%}: {len(fix.cells)} cells"
         + ("" if fix.calibrated else " (unchecked)"),
     ]

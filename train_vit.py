@@ -13,7 +13,7 @@ import argparse
 import json
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,18 @@ HELP = {
     "seed": "seed of weights, order and augmentation",
     "resume": "go on from the last checkpoint in --out",
     "fast": "two steps on synthetic pictures, CPU",
+}
+FAST: dict[str, Any] = {
+    "backbone": "vit_tiny_patch16_224",
+    "backbone_args": "patch_size=8,embed_dim=24,depth=2,num_heads=2",
+    "pretrained": False,
+    "img_size": 32,
+    "batch_size": 16,
+    "workers": 0,
+    "device": "cpu",
+    "t_coarse": (2, 40),
+    "t_middle": (2, 20),
+    "t_fine": (2, 10),
 }
 CHOICES = {
     "s2_cells": LEVEL_NAMES,
@@ -166,18 +178,23 @@ def train(config: Config) -> Path:
     import models.torchvision_cure  # noqa: F401  isort: skip  (before Lightning)
     import pytorch_lightning as pl
 
+    from data.synthetic import write_synthetic_shards
     from models.calibrate import calibrate
     from models.export import save_bundle
     from models.geocell_task import GeocellTask
     from models.geocell_vit import Architecture, GeocellViT
-    from models.photo_module import PhotoModule, synthetic_shards
+    from models.photo_module import PhotoModule
+    from models.progress import quiet
 
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
+    quiet()
     pl.seed_everything(config.seed, workers=True, verbose=False)
 
     # ---- data ----
-    data = synthetic_shards(out / "synthetic") if config.fast else Path(config.data)
+    if config.fast:
+        config = replace(config, **FAST)
+    data = write_synthetic_shards(out / "synthetic") if config.fast else Path(config.data)
     levels = LEVEL_NAMES[: LEVEL_NAMES.index(config.s2_cells) + 1]
     module = PhotoModule(
         data,
@@ -190,6 +207,7 @@ def train(config: Config) -> Path:
         batch_size=config.batch_size,
         scene_of_interest=config.scene_of_interest,
         min_scale=config.min_scale,
+        use_seg=config.inputs != "rgb",
         workers=config.workers,
         seed=config.seed,
     )
@@ -232,6 +250,8 @@ def train(config: Config) -> Path:
         "name": out.name,
         "training photos": module.num_train,
         "validation photos": module.num_val,
+        "scene labels": module.num_scenes,
+        "undecodable photos": len(module.undecodable),
         "commit": commit(),
         "settings": asdict(config),
     }
@@ -243,10 +263,11 @@ def train(config: Config) -> Path:
 def build_trainer(config: Config, out: Path) -> Any:
     """Lightning's trainer with our checkpoints, both loggers and a progress bar."""
     import pytorch_lightning as pl
-    from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+    from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint
     from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
     from models.checkpoint import AtomicCheckpointIO
+    from models.progress import Progress
 
     checkpoints = ModelCheckpoint(
         out / "checkpoints", filename="epoch{epoch:03d}", monitor="val/loss", save_top_k=1,
@@ -261,7 +282,7 @@ def build_trainer(config: Config, out: Path) -> Any:
         max_epochs=1 if config.fast else config.epochs,
         limit_train_batches=2 if config.fast else None,
         precision=config.precision,  # type: ignore[arg-type]
-        callbacks=[checkpoints, LearningRateMonitor(), RichProgressBar(leave=True)],
+        callbacks=[checkpoints, LearningRateMonitor(), Progress()],
         logger=loggers,
         plugins=[AtomicCheckpointIO()],
         gradient_clip_val=1.0,

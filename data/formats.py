@@ -22,7 +22,7 @@ Pixels = NDArray[np.uint8]
 
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb
 # No vector or document formats: opening those may start another program.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "AVIF")
 
 
 class ImageError(ValueError):
@@ -41,8 +41,8 @@ def decode_any(data: bytes, name: str, max_pixels: int) -> Pixels:
         raise ImageError(f"{name}: cannot convert {image.mode} to RGB; save it as RGB") from error
 
 
-def open_image(data: bytes, name: str, max_pixels: int | None) -> "Image.Image":
-    """Read an image's header with Pillow; None skips the limit on its size."""
+def open_image(data: bytes, name: str, max_pixels: int) -> "Image.Image":
+    """Read an image's header with Pillow; raises ImageError."""
     from PIL import Image, UnidentifiedImageError
 
     # For the whole process on purpose: nothing here wants a bomb to be only a warning.
@@ -58,8 +58,7 @@ def open_image(data: bytes, name: str, max_pixels: int | None) -> "Image.Image":
         raise ImageError(f"{name}: not an image, or not one of {accepted}; convert it") from error
     except Exception as error:  # Pillow's format plugins raise nearly anything on hostile bytes
         raise damaged(name, error) from error
-    if max_pixels is not None:
-        check_size(image.height, image.width, name, max_pixels)
+    check_size(image.height, image.width, name, max_pixels)
     return image
 
 
@@ -74,8 +73,11 @@ def load_pixels(image: "Image.Image", name: str) -> None:
 
 def _as_rgb(image: "Image.Image", name: str) -> Pixels:
     """Pixels of a loaded image as RGB uint8 `(H, W, 3)`."""
-    from PIL import Image
+    from PIL import Image, ImageChops
 
+    if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
+        # Adobe stores ink inverted, and Pillow takes every CMYK JPEG for Adobe's.
+        image = ImageChops.invert(image)
     if image.mode == "F":
         raise ImageError(f"{name}: floating-point pixels have no agreed white; save it with 8 bits")
     if image.mode.startswith("I"):
@@ -95,7 +97,9 @@ def _eight_bits(wide: NDArray, name: str) -> Pixels:
 
 
 def stored_orientation(image: "Image.Image") -> int:
-    """The EXIF orientation of an opened image, 1 where it has none."""
+    """How an opened image must still be turned: its EXIF orientation, 1 where it has none."""
+    if image.format == "TIFF":  # Pillow turns these itself
+        return UPRIGHT
     try:
         return int(image.getexif().get(TAG, UPRIGHT))
     except Exception:  # a damaged tag block must not cost the photo; viewers ignore it as well

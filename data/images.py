@@ -109,18 +109,19 @@ def decode_seg(data: bytes, name: str = "seg map", max_pixels: int = MAX_PIXELS)
     return np.array(image, dtype=np.uint8)
 
 
-def image_size(data: bytes, name: str = "image") -> tuple[int, int]:
+def image_size(data: bytes, name: str = "image", max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Height and width in pixels of the upright image, from its header alone.
 
     Raises:
-        ImageError: not an image.
+        ImageError: not an image, or larger than `max_pixels`.
     """
     header = _jpeg_header(data, name)
     if header is None:
-        image = open_image(data, name, None)
+        image = open_image(data, name, max_pixels)
         height, width, orientation = image.height, image.width, stored_orientation(image)
     else:
         (height, width, _), orientation = header, jpeg_orientation(data)
+        check_size(height, width, name, max_pixels)
     return (width, height) if 5 <= orientation <= 8 else (height, width)
 
 
@@ -128,7 +129,7 @@ def _jpeg_header(data: bytes, name: str) -> tuple[int, int, str] | None:
     """Stored height, width and colour space of a JPEG; None for other formats."""
     if not data:
         raise ImageError(f"{name}: empty (0 bytes); download or export it again")
-    if not simplejpeg.is_jpeg(data):
+    if not data.startswith(b"\xff\xd8\xff"):  # is_jpeg() says no to a JPEG without its end
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)

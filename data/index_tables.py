@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.atomic_file import atomic_file
 from data.sample import parse_metadata, position_of, scene_of
+from partitioning.atomic_file import atomic_path
 
 MANIFEST, INDEX = "manifest.parquet", "index.parquet"
 MEMBERS = ("jpg", "json", "seg")
@@ -32,7 +32,8 @@ INDEX_SCHEMA = pa.schema(
     + [("lat", pa.float64()), ("lon", pa.float64()), ("scene", pa.int8()), ("crc32", pa.uint32())]
 )
 
-Span = tuple[int, int]  # offset and length in bytes; (-1, -1) where there is no such member
+Span = tuple[int, int]  # offset and length of a member, in bytes
+NOWHERE: Span = (-1, -1)  # of a member that is not there
 
 
 def read_table(path: Path, schema: pa.Schema) -> pa.Table:
@@ -52,7 +53,9 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
             raise ValueError("it names files outside its folder")
         return table
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path}: not the table of shards it should be ({error}); {way_out}") from error
+        raise ValueError(
+            f"{path}: not the table of shards it should be ({error}); {way_out}"
+        ) from error
 
 
 class TableRows:
@@ -102,7 +105,7 @@ class TableRows:
             (INDEX, self._index, INDEX_SCHEMA),
             (MANIFEST, self._manifest, MANIFEST_SCHEMA),
         ):
-            with atomic_file(directory / name) as path:
+            with atomic_path(directory / name) as path:
                 pq.write_table(pa.table(columns, schema=schema), path)
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.index_tables import Span, TableRows
+from data.index_tables import NOWHERE, Span, TableRows
 from data.sample import JSON, PHOTO_EXTENSIONS, SEG, key_problem
 from data.tar_members import Buffer, Fault, Member, walk
 
@@ -24,12 +24,11 @@ LOST, ALTERED, DUPLICATE, DAMAGED, EXTRA, IGNORED = (
     "extra",
     "ignored",
 )
-NOWHERE: Span = (-1, -1)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: its kind, the shard's file name, the sample's key or "", and what."""
+    """One thing that is wrong: kind, file name of the shard, key of the sample or "", and what."""
 
     kind: str
     shard: str
@@ -103,9 +102,7 @@ def scan(tar: Buffer, shard: str) -> tuple[dict[str, list[Span]], list[Problem]]
     return whole, problems
 
 
-def _add_member(
-    spans: dict[str, dict[str, Span]], entry: Member, shard: str
-) -> Problem | None:
+def _add_member(spans: dict[str, dict[str, Span]], entry: Member, shard: str) -> Problem | None:
     """File a member under its key; return what is wrong with it, if anything."""
     key, _, extension = entry.name.partition(".")
     member = {JSON: "json", SEG: "seg"}.get(extension.lower())
@@ -126,7 +123,7 @@ def members_at(tar: Buffer, spans: list[Span]) -> list[bytes]:
     return [tar[offset : offset + length] if length > 0 else b"" for offset, length in spans]
 
 
-def build_index(directory: str | Path, on_shard: Callable[[str], None] = str) -> Report:
+def build_index(directory: str | Path, on_shard: Callable[[str], object] = str) -> Report:
     """Write the tables for all `*.tar` of a folder; whatever cannot be indexed is reported.
 
     Args:

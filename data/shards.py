@@ -1,31 +1,24 @@
-"""Write photos into shards, and find what is lost or altered in them.
+"""Shards of samples: write them, find what is lost or altered in them, read them.
 
     python -m data.shards verify DIR     hold the shards against their manifest; exit status 1 if
                                          a sample is lost or altered
-    python -m data.shards index DIR      write manifest and index for shards made by another tool
+    python -m data.shards index DIR      write manifest and index for shards made by another tool,
+                                         or anew for damaged ones
 
-A shard is a plain tar of samples (data/sample.py), readable by webdataset. The same samples give
-the same bytes: no time, owner or machine is recorded.
+The parts: data/sample.py (the contract), data/shard_writer.py, data/verify.py, data/index.py.
 """
 
 import argparse
-import io
-import json
+import csv
 import sys
-import tarfile
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
-from data.atomic_file import atomic_file
-from data.images import image_size
 from data.index import Index
-from data.index_tables import MANIFEST, Span, TableRows
-from data.sample import JSON, SEG, Sample, check_key, position_of, safe_key
-from data.shard_scan import NOWHERE, Problem, Report, build_index
+from data.sample import Sample, safe_key
+from data.shard_scan import Problem, Report, build_index
+from data.shard_writer import ShardWriter
 from data.verify import verify
+from partitioning.atomic_file import atomic_path
 
 __all__ = [
     "Index",
@@ -40,158 +33,51 @@ __all__ = [
 SHOWN_PROBLEMS = 50
 
 
-class ShardWriter:
-    """Writes samples into numbered shards; a context manager.
-
-    A shard gets its name when it is whole and on disk; manifest and index are written at the end,
-    so a folder without a manifest is unfinished. After an error neither is.
-
-    Args:
-        directory: The folder, made if it is not there; it must not hold shards yet.
-        samples_per_shard: Samples in all shards but the last.
-
-    Raises:
-        ValueError: the folder holds shards, or `samples_per_shard` is not positive.
-    """
-
-    def __init__(self, directory: str | Path, samples_per_shard: int = 2000) -> None:
-        self.directory = Path(directory)
-        if samples_per_shard < 1:
-            raise ValueError(f"samples_per_shard must be at least 1, got {samples_per_shard}")
-        self.directory.mkdir(parents=True, exist_ok=True)
-        if any(self.directory.glob("*.tar")) or (self.directory / MANIFEST).exists():
-            raise ValueError(
-                f"{self.directory} holds shards already; write into an empty folder, or remove them"
-            )
-        self._samples_per_shard = samples_per_shard
-        self._rows = TableRows()
-        self._shards = self._samples = 0  # whole shards; samples in the open one
-        self._open_shard = ExitStack()
-        self._tar: tarfile.TarFile | None = None
-
-    def __enter__(self) -> "ShardWriter":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            self._open_shard.__exit__(kind, error, trace)  # drops the shard that is not whole
-            return
-        self._close_shard()
-        self._rows.write(self.directory)
-
-    def __len__(self) -> int:
-        return len(self._rows.keys)
-
-    def write(
-        self, key: str, jpg: bytes, json: dict[str, Any], seg_png: bytes | None = None
-    ) -> None:
-        """Append a sample; nothing of it is written where it is refused.
-
-        Args:
-            key: Image id without dots or slashes; see `data.sample.safe_key`.
-            jpg: The photo's file.
-            json: Metadata in plain types, with lat and lon in degrees.
-            seg_png: The segmentation map's file, of the photo's size (upright).
-
-        Raises:
-            ValueError: bad or repeated key, bad position, metadata that JSON cannot hold, a photo
-                or map that is no image, or a map of another size than its photo.
-        """
-        check_key(key)
-        if key in self._rows.keys:
-            raise ValueError(f"key {key!r} is written already; image ids must differ")
-        members = [jpg, _metadata_bytes(key, json), seg_png or b""]
-        _check_images(key, jpg, seg_png)
-        if self._samples == self._samples_per_shard:
-            self._close_shard()
-        if self._tar is None:
-            self._tar = self._start_shard()
-        names = ("jpg", JSON, SEG) if seg_png else ("jpg", JSON)
-        spans = [
-            _append(self._tar, f"{key}.{extension}", data)
-            for extension, data in zip(names, members, strict=False)
-        ]
-        spans += [NOWHERE] * (3 - len(spans))
-        self._rows.add_sample(key, self._shard_name(), spans, members)
-        self._samples += 1
-
-    def _shard_name(self) -> str:
-        return f"shard-{self._shards:06d}.tar"
-
-    def _start_shard(self) -> tarfile.TarFile:
-        # Leaving the stack closes the tar first, then takes its sum, then gives it its name.
-        path = self._open_shard.enter_context(atomic_file(self.directory / self._shard_name()))
-        self._open_shard.push(self._list_shard(path))
-        return self._open_shard.enter_context(tarfile.open(path, "w", format=tarfile.USTAR_FORMAT))
-
-    def _list_shard(self, path: Path) -> Callable[..., None]:
-        def leave(kind: type[BaseException] | None, *_: object) -> None:
-            if kind is None:
-                self._rows.add_shard(path, self._shard_name(), self._samples)
-
-        return leave
-
-    def _close_shard(self) -> None:
-        if self._tar is None:
-            return
-        self._open_shard.close()
-        self._tar = None
-        self._shards += 1
-        self._samples = 0
-
-
-def _append(tar: tarfile.TarFile, name: str, data: bytes) -> Span:
-    """Add a member and tell where its bytes lie."""
-    header = tarfile.TarInfo(name)  # time, owner and group are 0
-    header.size = len(data)
-    tar.addfile(header, io.BytesIO(data))
-    padded = -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-    return tar.offset - padded, len(data)
-
-
-def _metadata_bytes(key: str, metadata: dict[str, Any]) -> bytes:
-    try:
-        position_of(metadata)
-        text = json.dumps(metadata, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        return text.encode()
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{key}: {error}") from error
-
-
-def _check_images(key: str, jpg: bytes, seg_png: bytes | None) -> None:
-    photo = image_size(jpg, key)
-    if seg_png and (seg := image_size(seg_png, f"{key}'s segmentation map")) != photo:
-        raise ValueError(
-            f"{key}: its segmentation map is {seg[1]} x {seg[0]}, its photo {photo[1]} x {photo[0]}"
-            "; segment the upright photo at its own size"
-        )
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m data.shards", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m data.shards",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("command", choices=("verify", "index"), help="what to do")
     parser.add_argument("directory", type=Path, help="folder of shards")
+    parser.add_argument(
+        "--problems", type=Path, help="write every problem to this CSV (default: show the first 50)"
+    )
     options = parser.parse_args(arguments)
-    from rich.console import Console
-    from rich.progress import track  # noqa: F401
-
-    console = Console(soft_wrap=True, highlight=False, markup=False)
     try:
-        report = _run(options.command, options.directory)
+        report = _with_progress(options.command, options.directory)
+        if options.problems:
+            _write_problems(report, options.problems)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     for problem in report.problems[:SHOWN_PROBLEMS]:
-        console.print(str(problem))
-    console.print(str(report))
+        sys.stdout.write(f"{problem}\n")
+    if len(report.problems) > SHOWN_PROBLEMS:
+        more = len(report.problems) - SHOWN_PROBLEMS
+        sys.stdout.write(f"... and {more:,} more: list them all with --problems FILE.csv\n")
+    sys.stdout.write(f"{report}\n")
     return 0 if report.ok else 1
+
+
+def _with_progress(command: str, directory: Path) -> Report:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    step = {"verify": verify, "index": build_index}[command]
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(command, total=len(list(directory.glob("*.tar"))))
+        return step(directory, lambda _: progress.advance(task))
+
+
+def _write_problems(report: Report, path: Path) -> None:
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["kind", "shard", "key", "what"])
+        rows.writerows((p.kind, p.shard, p.key, p.what) for p in report.problems)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ from data.tar_members import Buffer
 Row = dict[str, Any]
 
 
-def verify(directory: str | Path, on_shard: Callable[[str], None] = str) -> Report:
+def verify(directory: str | Path, on_shard: Callable[[str], object] = str) -> Report:
     """Find every lost, altered, doubled or unlisted sample of a folder of shards.
 
     Args:

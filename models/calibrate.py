@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import torch
 
-from models.calibration import Calibration, fit_calibration
+from models.calibration import Calibration, Validation, fit_calibration
 from models.decode import ancestors
 from models.geocell_task import Batch, GeocellTask, ValidationRecord
 from partitioning.partition import LEVELS
@@ -26,4 +26,5 @@ def calibrate(task: GeocellTask, batches: Iterable[Batch]) -> Calibration:
         return Calibration()
     logits, cells, positions = record.joined()
     errors_km = task.errors_km(logits, positions)
-    return fit_calibration(logits, ancestors(task.partition, task.levels), cells, errors_km)
+    lineage = ancestors(task.partition, task.levels)
+    return fit_calibration([Validation(logits, lineage, cells, errors_km)])

@@ -16,9 +16,10 @@ Torch-free: it is on the path that answers one photo.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,41 +109,62 @@ def region(posterior: FloatArray, threshold: float) -> IntArray:
     return order[: max(1, int(inside.sum()))]
 
 
-def fit_calibration(
-    logits: dict[str, FloatArray],
-    cell_ancestors: IntArray,
-    true_cells: IntArray,
-    errors_km: FloatArray,
-) -> Calibration:
-    """Fit all three on validation photos.
+class Validation(NamedTuple):
+    """Validation photos predicted with one set of cells.
 
-    Args:
+    Attributes:
         logits: level -> `(N, C_level)`.
         cell_ancestors: from `models.decode.ancestors`.
         true_cells: finest class of each photo `(N,)`, -1 = in no cell.
         errors_km: distance of each photo's answer from the truth `(N,)`.
     """
-    if len(true_cells) == 0:
+
+    logits: dict[str, FloatArray]
+    cell_ancestors: IntArray
+    true_cells: IntArray
+    errors_km: FloatArray
+
+    def posterior(self, temperature: float) -> NDArray[np.float64]:
+        """`(N, C)`."""
+        return nested_posterior(self.logits, self.cell_ancestors, temperature)
+
+
+def fit_calibration(parts: Sequence[Validation]) -> Calibration:
+    """Fit all three on validation photos.
+
+    Args:
+        parts: one part where the model was trained once; in cross-validation one a fold, each
+            with the cells of its own training photos. Without photos the result is the
+            uncalibrated default, which says so (`photos` = 0).
+    """
+    parts = [part for part in parts if len(part.true_cells)]
+    if not parts:
         return Calibration()
-    temperature = _fit_temperature(logits, cell_ancestors, true_cells)
-    posterior = nested_posterior(logits, cell_ancestors, temperature)
-    scores = np.sort(ranked_mass(posterior, true_cells))
+    temperature = _fit_temperature(parts)
+    posteriors = [part.posterior(temperature) for part in parts]
+    scores = np.sort(
+        np.concatenate(
+            [ranked_mass(p, part.true_cells) for p, part in zip(posteriors, parts, strict=True)]
+        )
+    )
     thresholds = tuple((mass, _conformal_quantile(scores, mass)) for mass in MASSES)
-    floor = _floor(posterior.max(axis=1), errors_km)
-    return Calibration(temperature, thresholds, floor, len(true_cells))
+    confidence = np.concatenate([posterior.max(axis=1) for posterior in posteriors])
+    floor = _floor(confidence, np.concatenate([part.errors_km for part in parts]))
+    return Calibration(temperature, thresholds, floor, len(scores))
 
 
-def _fit_temperature(
-    logits: dict[str, FloatArray], cell_ancestors: IntArray, true_cells: IntArray
-) -> float:
-    known = np.flatnonzero(true_cells >= 0)
-    if known.size == 0:
+def _fit_temperature(parts: list[Validation]) -> float:
+    if not any((part.true_cells >= 0).any() for part in parts):
         return 1.0
-    kept = {level: values[known] for level, values in logits.items()}
 
     def loss(log_temperature: float) -> float:
-        posterior = nested_posterior(kept, cell_ancestors, float(np.exp(log_temperature)))
-        return -float(np.log(posterior[np.arange(known.size), true_cells[known]] + 1e-300).mean())
+        """Negative log-likelihood of the true cells, summed."""
+        total = 0.0
+        for part in parts:
+            known = np.flatnonzero(part.true_cells >= 0)
+            posterior = part.posterior(float(np.exp(log_temperature)))
+            total -= float(np.log(posterior[known, part.true_cells[known]] + 1e-300).sum())
+        return total
 
     return float(np.exp(_golden_section(loss, np.log(0.05), np.log(50.0))))
 

@@ -20,6 +20,7 @@ from partitioning.geodesy import haversine_km
 from partitioning.partition import LEVELS, Partition
 
 VALIDATION_KM = (25, 200, 750, 2500)
+SHOWN_KM = (200, 2500)  # in the progress bar
 Batch = dict[str, Any]
 
 
@@ -150,7 +151,9 @@ class GeocellTask(pl.LightningModule):
         errors_km = self.errors_km(logits, positions)
         for km in VALIDATION_KM:
             share = 100 * float((errors_km <= km).mean())
-            self.log(f"val/within_{km}_km", share, prog_bar=km in (200, 2500), sync_dist=True)
+            self.log(f"val/within_{km}_km", share, sync_dist=True)
+            if km in SHOWN_KM:
+                self.log(f"%<{km}km", share, prog_bar=True, logger=False, sync_dist=True)
 
     def errors_km(self, logits: dict[str, np.ndarray], positions: np.ndarray) -> np.ndarray:
         """Distance of each decoded answer from the true positions `(N, 2)`; km `(N,)`."""

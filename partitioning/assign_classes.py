@@ -19,12 +19,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from partitioning.atomic_file import atomic_path
-from partitioning.partition import LEVELS, T_DEFAULT, Partition, build_partition, load, save
+from partitioning.partition import (
+    LEVELS,
+    T_DEFAULT,
+    Partition,
+    build_partition,
+    check_partition_thresholds,
+    load,
+    save,
+)
 from partitioning.s2 import MAX_LEVEL
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
+
+DEFAULT = "(default: %(default)s)"
+USE_CELLS = (
+    "cells.parquet to use (default: build one); thresholds and levels are then those of the file"
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,11 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m partitioning.assign_classes",
         description="Cut the globe into geocells and give each photo its class on each level.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--input", type=Path, required=True, help="CSV of photo ids and positions")
     parser.add_argument("--output", type=Path, required=True, help="directory to write to")
-    parser.add_argument("--cells", type=Path, help="cells.parquet to use instead of building one")
+    parser.add_argument("--cells", type=Path, help=USE_CELLS)
     for name in LEVELS:
         parser.add_argument(
             f"--t_{name}",
@@ -56,12 +68,14 @@ def _parser() -> argparse.ArgumentParser:
             nargs=2,
             default=T_DEFAULT[name],
             metavar=("T_MIN", "T_MAX"),
-            help=f"{name} cells: dropped below T_MIN photos, split above T_MAX",
+            help=f"{name} cells: dropped below T_MIN photos, split above T_MAX {DEFAULT}",
         )
-    parser.add_argument("--min_level", type=int, default=2, help="S2 level to start at")
-    parser.add_argument("--max_level", type=int, default=MAX_LEVEL, help="S2 level never split")
+    parser.add_argument("--min_level", type=int, default=2, help=f"S2 level to start at {DEFAULT}")
     parser.add_argument(
-        "--no_picture", action="store_true", help="draw no cells.png (needs matplotlib)"
+        "--max_level", type=int, default=MAX_LEVEL, help=f"S2 level never split {DEFAULT}"
+    )
+    parser.add_argument(
+        "--no_picture", action="store_true", help="do not draw cells.png (default: draw it)"
     )
     return parser
 
@@ -75,6 +89,8 @@ def assign_classes(options: argparse.Namespace, console: "Console") -> None:
     # pandas takes 0.2 s to import, which `--help` need not wait for.
     from partitioning.positions_csv import read_positions
 
+    if not options.cells:
+        check_partition_thresholds(_thresholds(options), options.min_level, options.max_level)
     with console.status(f"reading {options.input}"):
         photos, refused = read_positions(options.input)
     _report_refused(refused, len(photos), options.output, console)
@@ -98,8 +114,12 @@ def _partition(options: argparse.Namespace, lat: np.ndarray, lon: np.ndarray) ->
         return load(options.cells)
     with options.input.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    t = {name: tuple(getattr(options, f"t_{name}")) for name in LEVELS}
+    t = _thresholds(options)
     return build_partition(lat, lon, t, options.min_level, options.max_level, digest)
+
+
+def _thresholds(options: argparse.Namespace) -> dict[str, tuple[int, int]]:
+    return {name: tuple(getattr(options, f"t_{name}")) for name in LEVELS}
 
 
 def _report_refused(

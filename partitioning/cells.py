@@ -68,9 +68,8 @@ class Cells:
         if not len(self):
             return np.full(len(ids), NO_CLASS)
         classes = np.searchsorted(s2.range_min(self.ids), ids, side="right") - 1
-        # Row -1, before the first cell, reads the last cell's end, so it needs the second test.
-        outside = (ids > s2.range_max(self.ids)[classes]) | (classes < 0)
-        classes[outside] = NO_CLASS
+        # Ids before the first cell got -1, the row of the last, and keep it: it means none.
+        classes[ids > s2.range_max(self.ids)[classes]] = NO_CLASS
         return classes
 
 

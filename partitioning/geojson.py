@@ -4,6 +4,8 @@ An S2 edge is a great circle; on a map in degrees the long edges of large cells 
 points between their corners. From level 6 on (about 1.5 degrees) the bend cannot be seen.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from partitioning import s2
@@ -29,16 +31,25 @@ def outlines(ids: np.ndarray) -> list[list[np.ndarray]]:
 def to_geojson(cells: Cells) -> dict:
     """The cells as a FeatureCollection with class_id, token, photos and mean position."""
     names = cells.tokens
-    features = []
-    for class_id, rings in enumerate(outlines(cells.ids)):
-        properties = {
+    properties = [
+        {
             "class_id": class_id,
             "token": str(names[class_id]),
             "photos": int(cells.photos[class_id]),
             "lat": round(float(cells.lat[class_id]), DIGITS),
             "lon": round(float(cells.lon[class_id]), DIGITS),
         }
-        features.append({"type": "Feature", "properties": properties, "geometry": _geometry(rings)})
+        for class_id in range(len(cells))
+    ]
+    return feature_collection(cells.ids, properties)
+
+
+def feature_collection(ids: np.ndarray, properties: Sequence[dict]) -> dict:
+    """S2 cells uint64 (N,) as a FeatureCollection; `properties` holds one dict a cell."""
+    features = [
+        {"type": "Feature", "properties": facts, "geometry": _geometry(rings)}
+        for facts, rings in zip(properties, outlines(ids), strict=True)
+    ]
     return {"type": "FeatureCollection", "features": features}
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from partitioning import s2
 from partitioning.atomic_file import atomic_path
-from partitioning.cells import NO_CLASS, Cells, build_from_leaves, vector_sums
+from partitioning.cells import NO_CLASS, Cells, build_from_leaves, check_thresholds, vector_sums
 from partitioning.geodesy import check_positions
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def build_partition_from_ids(
     source_sha256: str = "",
 ) -> Partition:
     """`build_partition` for leaf ids uint64 (N,) in any order."""
-    check_nesting(t)
+    check_partition_thresholds(t, min_level, max_level)
     leaves = np.sort(leaves)
     sums = vector_sums(leaves)
     cells = {
@@ -160,7 +160,9 @@ def build_partition_from_ids(
     return Partition(**cells, source_sha256=source_sha256)
 
 
-def check_nesting(t: Mapping[str, tuple[int, int]]) -> None:
+def check_partition_thresholds(
+    t: Mapping[str, tuple[int, int]], min_level: int, max_level: int
+) -> None:
     """Raise a ValueError unless cells built with these (t_min, t_max) lie within each other.
 
     A fine cell's ancestors all hold at least its photos, and one of them is where the coarser level
@@ -169,6 +171,8 @@ def check_nesting(t: Mapping[str, tuple[int, int]]) -> None:
     """
     if set(t) != set(LEVELS):
         raise ValueError(f"thresholds are needed for {', '.join(LEVELS)}, not {', '.join(t)}")
+    for name in LEVELS:
+        check_thresholds(*t[name], min_level, max_level)
     for parent, child in pairwise(LEVELS):
         if t[parent][0] > t[child][0] or t[parent][1] < t[child][1]:
             raise ValueError(
@@ -218,10 +222,11 @@ def load(path: str | Path) -> Partition:
     import pyarrow.parquet as pq
 
     try:
+        # ParquetFile and to_pylist: read_table and to_numpy would import pandas, 0.3 s and more.
         with Path(path).open("rb") as file:
-            table = pq.read_table(file)
+            table = pq.ParquetFile(file).read()
         facts = json.loads((table.schema.metadata or {})[METADATA_KEY])
-        columns = {name: table[name].to_numpy() for name in COLUMNS}
+        columns = {name: np.array(table[name].to_pylist()) for name in COLUMNS}
         return _checked(columns, facts)
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise ValueError(

@@ -58,8 +58,6 @@ def read_csv(path: Path) -> pd.DataFrame:
             dtype={id_column: str},
             keep_default_na=False,
             na_values={column: MISSING for column in found if column != id_column},
-            # pandas' default float parser is off by an ulp now and then.
-            float_precision="round_trip",
             low_memory=False,
         )
     except pd.errors.EmptyDataError:

@@ -24,7 +24,6 @@ from models.session import Encoding
 from partitioning import s2
 from partitioning.cells import Cells
 from partitioning.geodesy import haversine_km
-from partitioning.geojson import cells_geojson
 from partitioning.partition import Partition
 from retrieval.area import Area, in_area
 from retrieval.fix import CellGuess, Fix, Match
@@ -70,13 +69,11 @@ class Street:
     Args:
         gallery: the gallery.
         world: the model's cells.
-        accuracy_m: how accurate the gallery's positions are said to be.
     """
 
-    def __init__(self, gallery: Gallery, world: World, accuracy_m: float = 25.0) -> None:
+    def __init__(self, gallery: Gallery, world: World) -> None:
         self.gallery = gallery
         self.novelty = Novelty(gallery)
-        self.accuracy_m = accuracy_m
         outside = world.cells.assign_ids(np.asarray(gallery.leaf_ids)) < 0
         self._outside = np.unique(np.asarray(gallery.leaf_ids)[outside])
 
@@ -148,7 +145,6 @@ def _cell_fix(
         mass=mass,
         calibrated=calibration.photos > 0 and bool(np.isfinite(threshold)),
         cells=guesses,
-        region_geojson=cells_geojson(cells.ids[chosen]),
         scene=_scene(encoding) if world.knows_scenes else {},
         notes=tuple(notes),
     ), chosen
@@ -210,7 +206,7 @@ def _street_fix(
         fix,
         lat=found[0].lat,
         lon=found[0].lon,
-        radius_km=street.accuracy_m / 1000,
+        radius_km=street.gallery.accuracy_m / 1000,
         level="street",
         confidence=1 - p_value,
     )

@@ -6,7 +6,11 @@ model's geocells; "unknown", nothing that can be relied on (the position is then
 
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
+
+from partitioning import s2
+from partitioning.geojson import feature_collection
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,6 @@ class Fix:
         mass: probability with which the region is meant to hold the truth.
         calibrated: whether the region's mass was checked on validation photos.
         cells: the region's cells, likeliest first.
-        region_geojson: the region as a GeoJSON FeatureCollection.
         matches: gallery photos, best first; empty without a gallery.
         scene: scene name -> probability; empty where the model was not trained on scenes.
         notes: what the reader of the answer should know.
@@ -78,11 +81,21 @@ class Fix:
     mass: float
     calibrated: bool
     cells: tuple[CellGuess, ...]
-    region_geojson: dict[str, Any]
     matches: tuple[Match, ...] = ()
     scene: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def to_json(self) -> str:
-        """Serialise, GeoJSON included."""
-        return json.dumps(asdict(self), indent=2)
+    @cached_property
+    def region_geojson(self) -> dict[str, Any]:
+        """The region as a GeoJSON FeatureCollection of its cells; drawn when first asked for."""
+        ids = s2.from_tokens([cell.token for cell in self.cells])
+        properties = [{"token": c.token, "probability": c.probability} for c in self.cells]
+        return feature_collection(ids, properties)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types, the GeoJSON region included."""
+        return {**asdict(self), "region_geojson": self.region_geojson}
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """`as_dict` as JSON."""
+        return json.dumps(self.as_dict(), indent=indent)

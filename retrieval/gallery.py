@@ -12,7 +12,7 @@ cells is a few slices, found by binary search. A gallery on disk is a directory:
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -47,6 +47,7 @@ class Gallery:
         model_sha256: of the model that made the descriptors.
         licences: number of photos by licence; "unknown" where none was given.
         table: the photo table.
+        accuracy_m: how accurate the positions are said to be.
         directory: where it lies, None for one in memory.
     """
 
@@ -57,6 +58,7 @@ class Gallery:
     model_sha256: str
     licences: dict[str, int]
     table: sqlite3.Connection
+    accuracy_m: float = 25.0
     directory: Path | None = None
 
     @classmethod
@@ -69,6 +71,7 @@ class Gallery:
         photos: Sequence[Mapping[str, Any]],
         model_sha256: str,
         overwrite: bool = False,
+        accuracy_m: float = 25.0,
     ) -> "Gallery":
         """Write a gallery directory, whole or not at all, and open it.
 
@@ -81,6 +84,7 @@ class Gallery:
             photos: N mappings with a unique `key` (photo_table.write_photos).
             model_sha256: of the model that made the descriptors.
             overwrite: replace a gallery that is there.
+            accuracy_m: how accurate the positions are said to be; the radius of street answers.
 
         Raises:
             ValueError: nothing to store, sizes that differ, bad positions, descriptors that are
@@ -94,12 +98,13 @@ class Gallery:
         rows, positions, leaf_ids, order = _sorted(descriptors, lat, lon, photos, model_sha256)
         with replaced_directory(directory) as new:
             with (new / "descriptors.f16").open("wb") as file:
-                for start in range(0, len(rows), BLOCK_ROWS):
-                    file.write(_unit_rows(rows, order[start : start + BLOCK_ROWS], photos).data)
+                for block in _unit_blocks(rows, order, photos):
+                    file.write(block.data)
             leaf_ids.astype("<u8").tofile(new / "leaf_ids.u64")
             positions[:, order].astype("<f8").tofile(new / "positions.f64")
             write_photos(new / "photos.sqlite", photos, positions, order).close()
-            write_header(new, model_sha256, *rows.shape, licences=_count_licences(photos))
+            licences = _count_licences(photos)
+            write_header(new, model_sha256, len(rows), rows.shape[1], licences, accuracy_m)
         return cls.open(directory, model_sha256)
 
     @classmethod
@@ -110,14 +115,15 @@ class Gallery:
         lon: ArrayLike,
         photos: Sequence[Mapping[str, Any]],
         model_sha256: str,
+        accuracy_m: float = 25.0,
     ) -> "Gallery":
         """The gallery that `create` would write, held in memory; same arguments and errors."""
         rows, positions, leaf_ids, order = _sorted(descriptors, lat, lon, photos, model_sha256)
-        unit = _unit_rows(rows, order, photos)
+        unit = np.concatenate(list(_unit_blocks(rows, order, photos)))
         table = write_photos(":memory:", photos, positions, order)
         placed = positions[:, order]
         licences = _count_licences(photos)
-        return cls(unit, leaf_ids, placed[0], placed[1], model_sha256, licences, table)
+        return cls(unit, leaf_ids, placed[0], placed[1], model_sha256, licences, table, accuracy_m)
 
     @classmethod
     def open(cls, directory: Path | str, model_sha256: str | None = None) -> "Gallery":
@@ -145,7 +151,8 @@ class Gallery:
         lat, lon = _mapped(directory / "positions.f64", "<f8", (2, count))
         table = open_photos(directory / "photos.sqlite", count)
         licences = header["licences"]
-        return cls(descriptors, leaf_ids, lat, lon, made_by, licences, table, directory)
+        accuracy_m = float(header["accuracy_m"])
+        return cls(descriptors, leaf_ids, lat, lon, made_by, licences, table, accuracy_m, directory)
 
     def __len__(self) -> int:
         return len(self.leaf_ids)
@@ -219,17 +226,19 @@ def _sorted(
     return rows, np.stack([latitudes, longitudes]), leaf_ids[order], order
 
 
-def _unit_rows(
+def _unit_blocks(
     descriptors: NDArray[Any], order: NDArray[np.int64], photos: Sequence[Mapping[str, Any]]
-) -> NDArray[np.float16]:
-    """The descriptors in that order at unit length; refuses what has no direction."""
-    rows = descriptors[order].astype(np.float64)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
-    if len(bad):
-        keys = [photos[source].get("key") for source in order[bad[:3]]]
-        raise ValueError(f"descriptors that are NaN, infinite or zero: {len(bad)}, first of {keys}")
-    return (rows / norms).astype("<f2")
+) -> Iterator[NDArray[np.float16]]:
+    """The descriptors in that order at unit length, in blocks; refuses what has no direction."""
+    for start in range(0, len(order), BLOCK_ROWS):
+        sources = order[start : start + BLOCK_ROWS]
+        rows = descriptors[sources].astype(np.float64)
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        bad = sources[~(np.isfinite(norms) & (norms > 0)).ravel()]
+        if len(bad):
+            keys = [photos[source].get("key") for source in bad[:3]]
+            raise ValueError(f"descriptors that are NaN, infinite or zero, such as those of {keys}")
+        yield (rows / norms).astype("<f2")
 
 
 def _count_licences(photos: Sequence[Mapping[str, Any]]) -> dict[str, int]:

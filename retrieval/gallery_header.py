@@ -1,4 +1,4 @@
-"""gallery.json: which model made a gallery, how large it is, under which licences its photos are."""
+"""gallery.json: which model made a gallery, how large it is, and its photos' licences."""
 
 import json
 from pathlib import Path
@@ -14,15 +14,26 @@ def rebuild_command(directory: Path) -> str:
 
 
 def write_header(
-    directory: Path, model_sha256: str, count: int, dim: int, licences: dict[str, int]
+    directory: Path,
+    model_sha256: str,
+    count: int,
+    dim: int,
+    licences: dict[str, int],
+    accuracy_m: float,
 ) -> None:
-    """Write gallery.json into a gallery directory that is being made."""
+    """Write gallery.json into a gallery directory that is being made.
+
+    Raises:
+        ValueError: the accuracy is no positive number of metres.
+    """
+    check_accuracy(accuracy_m, "accuracy_m")
     header = {
         "format": FORMAT,
         "model_sha256": model_sha256,
         "count": count,
         "dim": dim,
         "licences": licences,
+        "accuracy_m": accuracy_m,
         "pca": None,
     }
     (directory / "gallery.json").write_text(json.dumps(header, indent=2) + "\n")
@@ -51,6 +62,7 @@ def read_header(directory: Path) -> dict[str, Any]:
     licences = header.get("licences")
     if not isinstance(licences, dict) or not all(type(n) is int for n in licences.values()):
         raise ValueError(f"{path}: licences are not counts by name")
+    check_accuracy(header.get("accuracy_m"), f"{path}: accuracy_m")
     if header.get("pca") is not None:
         raise ValueError(f"{path}: this version reads galleries without PCA only")
     return header
@@ -61,3 +73,9 @@ def check_sha256(value: object, name: str) -> None:
     text = value if isinstance(value, str) else ""
     if len(text) != 64 or set(text) - set("0123456789abcdef"):
         raise ValueError(f"{name} is {value!r}, not a sha256 in 64 hexadecimal digits")
+
+
+def check_accuracy(value: object, name: str) -> None:
+    """Raise a ValueError about `name` unless the value is a positive, finite number."""
+    if type(value) not in (int, float) or not 0 < float(str(value)) < float("inf"):
+        raise ValueError(f"{name} is {value!r}, not a positive number of metres")

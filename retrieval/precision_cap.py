@@ -10,13 +10,12 @@ from dataclasses import replace
 import numpy as np
 
 from partitioning import s2
-from partitioning.geodesy import haversine_km
-from partitioning.geojson import cells_geojson
+from partitioning.geodesy import EARTH_RADIUS_KM, haversine_km
 from retrieval.fix import CellGuess, Fix
 
 # The least width of a level-0 cell; each level halves it (S2 geometry, kMinWidth = 2 sqrt(2) / 3
 # radians for the quadratic projection).
-_MIN_WIDTH_KM = 2 * np.sqrt(2) / 3 * 6371.0088
+_MIN_WIDTH_KM = 2 * np.sqrt(2) / 3 * EARTH_RADIUS_KM
 
 
 def cap_level(cap_km: float) -> int:
@@ -37,15 +36,13 @@ def capped(fix: Fix, cap_km: float) -> Fix:
     level = cap_level(cap_km)
     center_lat, center_lon = s2.centers(s2.cell_ids([fix.lat], [fix.lon], level))
     moved_km = float(haversine_km(fix.lat, fix.lon, center_lat[0], center_lon[0]))
-    cells = _merged(fix.cells, level)
     return replace(
         fix,
         lat=float(center_lat[0]),
         lon=float(center_lon[0]),
         radius_km=max(cap_km, fix.radius_km + moved_km),
         level="cell" if fix.level == "street" else fix.level,
-        cells=cells,
-        region_geojson=cells_geojson(s2.from_tokens([cell.token for cell in cells])),
+        cells=_merged(fix.cells, level),
         matches=(),
         notes=(*fix.notes, f"precision capped at {cap_km:g} km by the operator"),
     )

@@ -81,7 +81,7 @@ def merged(ranges: NDArray[np.int64]) -> NDArray[np.int64]:
         return ranges
     first, last = ranges[np.argsort(ranges[:, 0], kind="stable")].T
     reach = np.maximum.accumulate(last)
-    breaks = np.flatnonzero(first[1:] >= reach[:-1])
+    breaks = np.flatnonzero(first[1:] > reach[:-1])
     return np.stack([first[np.r_[0, breaks + 1]], reach[np.r_[breaks, len(reach) - 1]]], axis=1)
 
 

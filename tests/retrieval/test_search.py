@@ -94,12 +94,29 @@ def test_any_dimension_and_many_blocks(make_inputs, monkeypatch, dim):
 
 
 def test_near_ties_below_float32_rounding_are_told_apart(make_inputs):
-    # Cosines 1e-9 apart: float32 sums cannot order them, the answer must.
-    inputs = make_inputs(200, 64)
+    # All rows at one angle to the query but for float16's rounding: in the middle of the ranking
+    # cosines lie closer than float32 sums can order.
+    inputs = make_inputs(2000, 64)
     rng = np.random.default_rng(5)
-    inputs["descriptors"] = np.ones((200, 64)) + rng.integers(-1, 2, (200, 64)) / 256
-    query = np.ones(64) + rng.normal(0, 1e-5, 64)
-    check(Gallery.in_memory(**inputs), query, 20)
+    query = rng.standard_normal(64)
+    query /= np.linalg.norm(query)
+    across = rng.standard_normal((2000, 64))
+    across -= (across @ query)[:, None] * query
+    inputs["descriptors"] = query + across / np.linalg.norm(across, axis=1, keepdims=True)
+    kept = Gallery.in_memory(**inputs)
+    ranking, _ = brute_force(kept, query, 2000)
+    for k in range(900, 1100):
+        assert search(kept, query, k).rows.tolist() == ranking[:k]
+
+
+def test_many_twins_in_any_dimension_come_in_row_order(make_inputs):
+    for dim in (3, 31, 101, 257):
+        inputs = make_inputs(103, dim)
+        inputs["descriptors"][:] = inputs["descriptors"][0]
+        kept = Gallery.in_memory(**inputs)
+        query = np.random.default_rng(dim).standard_normal(dim)
+        assert search(kept, query, 103).rows.tolist() == list(range(103))
+        assert search(kept, query, 10).rows.tolist() == list(range(10))
 
 
 def test_small_halves_count(make_inputs):

@@ -1,0 +1,142 @@
+"""How fast a JPEG becomes a normalised 224 px training tensor, against Pillow + torchvision.
+
+    python -m benchmarks.decode [--photos DIR]
+
+Both sides do the whole way on one thread: file bytes, random resized crop, tensor, ImageNet
+normalisation, batch of 32. Theirs is `PIL.Image.open(...).convert("RGB")`, then
+`RandomResizedCrop(224)`, `ToTensor`, `Normalize`. Two ranges of the crop's area: torchvision's
+default, 8 to 100%, and our default, from 50%, where the decoder can scale large photos more often.
+Processor seconds of the thread, rounds in turn, so that a busy machine slows both alike; the median
+round counts. Goals: 2.2x at 320 px, 3x at 1024 px.
+"""
+
+import argparse
+import io
+import itertools
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import models.torchvision_cure  # noqa: F401  isort: skip  (before torchvision)
+import numpy as np
+import simplejpeg
+import torch
+import torchvision.transforms as tv
+from PIL import Image
+
+from data.images import IMAGENET_MEAN, IMAGENET_STD, decode_rgb, image_size
+from data.transforms import TrainTransform, normalize
+
+SIZE, BATCH = 224, 32
+SCALES = ((0.08, 1.0), (0.5, 1.0))
+QUALITY = 85  # of the JPEGs; the higher, the less the decoder gains by scaling
+GOALS = {320: 2.2, 1024: 3.0}
+
+Files = list[bytes]
+Way = Callable[[Files], object]
+
+
+def photographs(
+    folder: Path | None, long_side: int, quality: int = QUALITY, count: int = BATCH
+) -> Files:
+    """JPEGs of those photos in `folder` that are large enough; of noise where it is None."""
+    pictures = _synthetic(count) if folder is None else _opened(folder, count, long_side)
+    return [_encoded(picture, long_side, quality) for picture in pictures]
+
+
+def theirs(files: Files, scale: tuple[float, float]) -> torch.Tensor:
+    """Pillow and torchvision, as their documentation has it."""
+    transform = tv.Compose(
+        [
+            tv.RandomResizedCrop(SIZE, scale=scale),
+            tv.ToTensor(),
+            tv.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+        ]
+    )
+    pictures = (Image.open(io.BytesIO(file)).convert("RGB") for file in files)
+    return torch.stack([transform(picture) for picture in pictures])
+
+
+def ours(files: Files, scale: tuple[float, float]) -> torch.Tensor:
+    """The steps of data/stream.py."""
+    transform, generator = TrainTransform(SIZE, scale=scale), torch.Generator().manual_seed(0)
+    squares = []
+    for file in files:
+        height, width = image_size(file)
+        geometry = transform.geometry(height, width, generator)
+        pixels = decode_rgb(file, min_side=min(height, width) // geometry.factor)
+        factor = 1 if pixels.shape[:2] == (height, width) else geometry.factor
+        rgb = torch.from_numpy(pixels).permute(2, 0, 1)
+        squares.append(transform.apply(rgb, None, geometry, generator, factor)[0])
+    return normalize(torch.stack(squares))
+
+
+def decode_only(files: Files) -> list[np.ndarray]:
+    """The decoder in full size and nothing else."""
+    return [simplejpeg.decode_jpeg(file) for file in files]
+
+
+def seconds_per_photo(ways: list[Way], files: Files, rounds: int) -> list[float]:
+    """Median processor seconds a photo of each way, rounds taken in turn."""
+    taken: list[list[float]] = [[] for _ in ways]
+    for round_number in range(rounds + 1):  # the first one warms up
+        for way, times in zip(ways, taken, strict=True):
+            start = time.thread_time()
+            way(files)
+            if round_number:
+                times.append((time.thread_time() - start) / len(files))
+    return [statistics.median(times) for times in taken]
+
+
+def main() -> None:
+    """Print both ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--photos", type=Path, help="folder of photos (default: synthetic ones)")
+    parser.add_argument(
+        "--quality", type=int, default=QUALITY, help="of the JPEGs, 1 to 100 (default: 85)"
+    )
+    parser.add_argument("--rounds", type=int, default=15, help="timed rounds (default: 15)")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    kind = f"photos of {options.photos}" if options.photos else "SYNTHETIC photos"
+    print(f"{BATCH} {kind}, one thread, median of {options.rounds} alternating rounds")
+    for (long_side, goal), scale in itertools.product(GOALS.items(), SCALES):
+        files = photographs(options.photos, long_side, options.quality)
+        ways: list[Way] = [partial(theirs, scale=scale), partial(ours, scale=scale), decode_only]
+        times = seconds_per_photo(ways, files, options.rounds)
+        print(
+            f"{long_side:>5} px, quality {options.quality}, crops from {scale[0]:.0%}: "
+            f"Pillow + torchvision {times[0] * 1e3:.2f} ms, ours {times[1] * 1e3:.2f} ms: "
+            f"{times[0] / times[1]:.2f}x (goal {goal}x); "
+            f"{times[2] / times[1]:.0%} of the speed of decoding alone in full size (goal 60%)"
+        )
+
+
+def _opened(folder: Path, count: int, long_side: int) -> list[Image.Image]:
+    paths = [
+        path for path in sorted(folder.glob("*.jpg")) if max(Image.open(path).size) >= long_side
+    ]
+    if not paths:
+        raise SystemExit(f"error: no *.jpg of {long_side} px or more in {folder}")
+    return [Image.open(paths[i % len(paths)]).convert("RGB") for i in range(count)]
+
+
+def _synthetic(count: int) -> list[Image.Image]:
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (count, 48, 64, 3), dtype=np.uint8)
+    return [
+        Image.fromarray(pixels).resize((1024, 768), Image.Resampling.BICUBIC) for pixels in coarse
+    ]
+
+
+def _encoded(picture: Image.Image, long_side: int, quality: int) -> bytes:
+    scale = long_side / max(picture.size)
+    size = tuple(round(edge * scale) for edge in picture.size)
+    resized = picture.resize((size[0], size[1]), Image.Resampling.LANCZOS)
+    return simplejpeg.encode_jpeg(np.asarray(resized), quality=quality, colorsubsampling="420")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Shards as Lightning sees them: train and validation loaders, the partition, state to resume."""
+
+from pathlib import Path
+from typing import Any
+
+import models.torchvision_cure  # noqa: F401  isort: skip  (before Lightning)
+import pytorch_lightning as pl
+
+from data.index import Index
+from data.sampler import ResumableSampler
+from data.stream import PhotoLoader, PhotoStream, batches
+from data.transforms import EvalTransform, PairedTransform, TrainTransform
+from partitioning import partition as partition_file
+from partitioning.partition import Partition, build_partition
+
+
+class PhotoModule(pl.LightningDataModule):
+    """Training and validation photos of a data directory.
+
+    Args:
+        data: directory with shards in train/ and val/; its cells.parquet is used if it is there.
+        thresholds: (t_min, t_max) of each level, for a partition cut from the training photos.
+        img_size: side of the model's input, px.
+        batch_size: photos in a batch.
+        scene_of_interest: 0 indoor, 1 natural, 2 urban, 3 all.
+        min_scale: least share of the area that a training crop keeps.
+        jitter: strength of the colour augmentation.
+        use_seg: whether to read segmentation maps.
+        workers: loader processes.
+        seed: of order and augmentation.
+    """
+
+    partition: Partition
+    num_train: int
+    num_val: int
+
+    def __init__(
+        self,
+        data: Path,
+        thresholds: dict[str, tuple[int, ...]],
+        img_size: int,
+        batch_size: int,
+        scene_of_interest: int = 3,
+        min_scale: float = 0.3,
+        jitter: float = 0.2,
+        use_seg: bool = True,
+        workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.data = data
+        self.thresholds = {level: (t[0], t[1]) for level, t in thresholds.items()}
+        self.train_transform = TrainTransform(img_size, (min_scale, 1.0), jitter=jitter)
+        self.val_transform = EvalTransform(img_size)
+        self.batch_size = batch_size
+        self.scene_of_interest = scene_of_interest
+        self.use_seg = use_seg
+        self.workers = workers
+        self.seed = seed
+        self._resume: dict[str, int | bool] | None = None
+        self._train_loader: PhotoLoader | None = None
+
+    def setup(self, stage: str) -> None:
+        """Open the shards and read or cut the partition; a second call changes nothing.
+
+        Raises:
+            ValueError: no shards, or no training or validation photo.
+        """
+        if hasattr(self, "train_stream"):
+            return
+        train = Index.open(self._split("train"))
+        self.partition = self._partition(train)
+        self.train_stream = self._stream(train, self.train_transform)
+        self.val_stream = self._stream(Index.open(self._split("val")), self.val_transform)
+        self.num_train, self.num_val = len(self.train_stream), len(self.val_stream)
+
+    def _split(self, name: str) -> Path:
+        directory = self.data / name
+        if not directory.is_dir():
+            raise ValueError(
+                f"no shards in {directory}: --data needs train/ and val/, made by "
+                "`python -m setup.build_shards`"
+            )
+        return directory
+
+    def _partition(self, train: Index) -> Partition:
+        path = self.data / "cells.parquet"
+        if path.is_file():
+            return partition_file.load(path)
+        return build_partition(train.lat, train.lon, self.thresholds)
+
+    def _stream(self, index: Index, transform: PairedTransform) -> PhotoStream:
+        return PhotoStream(
+            index,
+            self.partition,
+            transform,
+            seed=self.seed,
+            use_seg=self.use_seg,
+            scene_of_interest=self.scene_of_interest,
+        )
+
+    def describe(self) -> str:
+        """One line for the user: photos, photos in no cell, cells, scene labels."""
+        outside = int((self.train_stream.cells[:, -1] < 0).sum())
+        cells = ", ".join(f"{len(c)} {level}" for level, c in self.partition.levels.items())
+        return (
+            f"data: {self.num_train} training photos ({outside} in no fine cell, "
+            f"{self.num_scenes} with a scene), {self.num_val} validation photos; cells: {cells}"
+        )
+
+    @property
+    def num_scenes(self) -> int:
+        """Training photos with a scene label."""
+        return int((self.train_stream.scene >= 0).sum())
+
+    def train_dataloader(self) -> PhotoLoader:
+        """Every training photo once an epoch; a last batch that is not full is left out."""
+        enough = self.num_train >= self.batch_size * self._world_size
+        sampler = ResumableSampler(
+            self.num_train,
+            self.batch_size,
+            self.seed,
+            self._rank,
+            self._world_size,
+            drop_last=enough,
+        )
+        if self._resume is not None:
+            sampler.load_state_dict(self._resume)
+        self._train_loader = batches(self.train_stream, sampler, self.workers)
+        return self._train_loader
+
+    def val_dataloader(self) -> PhotoLoader:
+        """Every validation photo once, in order."""
+        sampler = ResumableSampler(
+            self.num_val,
+            self.batch_size,
+            0,
+            self._rank,
+            self._world_size,
+            shuffle=False,
+        )
+        return batches(self.val_stream, sampler, self.workers)
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
+
+    @property
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    @property
+    def undecodable(self) -> dict[str, str]:
+        """Training photos that could not be decoded, and why."""
+        return self._train_loader.undecodable if self._train_loader else {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the training stream stands."""
+        return self._train_loader.batch_sampler.state_dict() if self._train_loader else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on there."""
+        self._resume = state_dict
+        if self._train_loader:
+            self._train_loader.batch_sampler.load_state_dict(state_dict)

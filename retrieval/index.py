@@ -1,0 +1,119 @@
+"""Build a gallery: describe photos of known position and store them in S2 order.
+
+    python -m retrieval.index --model runs/NAME --images DIR --csv F --gallery OUT
+
+The table needs an id, lat and lon for each photo and may have author, licence, url, heading and
+captured_at, which the gallery keeps. Photos that cannot be read and rows that cannot be used are
+counted and listed.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from models.bundle import Bundle
+from models.predict import Photos, predict
+from retrieval.gallery import Gallery
+from retrieval.photo_table import FIELDS
+
+KEPT = tuple(name for name in FIELDS if name not in ("key", "path"))
+
+
+def build_gallery(
+    bundle: Bundle,
+    images: Path,
+    csv: Path,
+    directory: Path,
+    accuracy_m: float = 25.0,
+    overwrite: bool = False,
+    batch_size: int = 32,
+    workers: int = 2,
+    device: str = "auto",
+) -> tuple[Gallery, list[str]]:
+    """Describe the photos of a table and write their gallery.
+
+    Args:
+        bundle: the model.
+        images: folder of photos, named by id.
+        csv: table of id, lat, lon and what else is known.
+        directory: of the gallery, to be made.
+        accuracy_m: how accurate the table's positions are said to be.
+        overwrite: replace a gallery that is there.
+        batch_size: photos described at a time.
+        workers: processes that load photos.
+        device: auto, cpu or cuda.
+
+    Returns:
+        The gallery, and what was left out and why.
+
+    Raises:
+        ValueError: the table or all photos are unusable, or the directory must not be replaced.
+    """
+    from data.folder_photos import FolderPhotos
+
+    photos = FolderPhotos(images, csv, bundle.img_size)
+    left_out = [f"row {r.row}: {r.id}: {r.reason}" for r in photos.table.refused.itertuples()]
+    predicted = predict(bundle, Photos(photos, photos.refused), batch_size, workers, device)
+    facts = photos.table.photos.set_index("image_id")
+    columns = [name for name in KEPT if name in facts.columns]
+    records = [
+        {
+            "key": key,
+            "path": photos.path_of(key).name,
+            **{name: plain(facts.at[key, name]) for name in columns},
+        }
+        for key in predicted.keys
+    ]
+    gallery = Gallery.create(
+        directory,
+        predicted.descriptors,
+        predicted.lat,
+        predicted.lon,
+        records,
+        bundle.model_sha256,
+        overwrite=overwrite,
+        accuracy_m=accuracy_m,
+    )
+    return gallery, left_out + predicted.unreadable
+
+
+def plain(value: object) -> object:
+    """A table's value as SQLite takes it; a missing one is None."""
+    if value is None or value != value:  # NaN differs from itself
+        return None
+    return value.item() if hasattr(value, "item") else value
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build a gallery from the command line."""
+    parser = argparse.ArgumentParser(
+        description="Build a gallery of photos of known position.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--model", type=Path, required=True, metavar="DIR", help="model bundle")
+    add("--images", type=Path, required=True, metavar="DIR", help="folder of photos, named by id")
+    add("--csv", type=Path, required=True, metavar="F", help="table of id, lat, lon, ...")
+    add("--gallery", type=Path, required=True, metavar="OUT", help="gallery directory to make")
+    add("--accuracy_m", type=float, default=25.0, help="accuracy of the positions, m")
+    add("--overwrite", action="store_true", help="replace a gallery that is there")
+    add("--batch_size", type=int, default=32, help="photos described at a time")
+    add("--workers", type=int, default=2, help="processes that load photos")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs")
+    p = parser.parse_args(arguments)
+    try:
+        bundle = Bundle.open(p.model)
+        gallery, left_out = build_gallery(
+            bundle, p.images, p.csv, p.gallery, p.accuracy_m, p.overwrite, p.batch_size, p.workers,
+            p.device,
+        )  # fmt: skip
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stdout.write(f"gallery {p.gallery}: {len(gallery)} photos, {len(left_out)} left out\n")
+    sys.stdout.writelines(f"  left out: {reason}\n" for reason in left_out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

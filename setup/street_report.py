@@ -1,0 +1,125 @@
+"""The street demo's table, maps and JSON: what leave-one-out found, with counts and intervals."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from partitioning.atomic_file import atomic_path
+from retrieval.evaluate import WORLD_THRESHOLDS_KM, wilson_interval
+from retrieval.fix_map import thumbnail, write_fix_map
+from retrieval.map import write_overview
+from setup.leave_one_out import Outcome
+
+KS = (1, 5)
+
+
+def share(hits: int, n: int) -> dict[str, float]:
+    """Hits of n with percent and Wilson's 95% interval."""
+    low, high = wilson_interval(hits, n)
+    return {"hits": hits, "n": n, "percent": 100 * hits / n, "low": 100 * low, "high": 100 * high}
+
+
+def summarise(outcomes: list[Outcome]) -> dict[str, Any]:
+    """All figures of the street demo, plain types."""
+    known = [o for o in outcomes if o.known]
+    unknown = [o for o in outcomes if not o.known]
+    accepted = [o for o in known if o.fix.level == "street"]
+    within = {
+        name: {
+            f"{km:g}": share(sum(error <= km for error in errors), len(errors))
+            for km in WORLD_THRESHOLDS_KM
+        }
+        for name, errors in {
+            "known: cells and gallery": [o.fix_km for o in known],
+            "known: cells only": [o.cells_km for o in known],
+            "known: prior": [o.prior_km for o in known],
+            "unknown: cells only": [o.cells_km for o in unknown],
+            "unknown: prior": [o.prior_km for o in unknown],
+        }.items()
+    }
+    n = len(known)
+    return {
+        "known": n,
+        "unknown": len(unknown),
+        "within_km": within,
+        "recall": {str(k): share(sum(0 <= o.rank < k for o in known), n) for k in KS},
+        "recall in the region": {
+            str(k): share(sum(0 <= o.gated_rank < k for o in known), n) for k in KS
+        },
+        "unknown refused": share(sum(o.fix.level != "street" for o in unknown), len(unknown)),
+        "known accepted": share(len(accepted), n),
+        "accepted and right": share(sum(o.rank == 0 for o in accepted), max(1, len(accepted))),
+        "95% region held the truth": share(sum(o.in_region for o in outcomes), len(outcomes)),
+        "cells in a region, median": float(np.median([len(o.fix.cells) for o in outcomes])),
+    }
+
+
+def print_report(figures: dict[str, Any], console: Console) -> None:
+    """Print the tables."""
+    table = Table(title="landmark photographs, leave-one-out: % within (count), 95% interval")
+    table.add_column("")
+    for km in WORLD_THRESHOLDS_KM:
+        table.add_column(f"{km:g} km", justify="right")
+    for name, row in figures["within_km"].items():
+        table.add_row(
+            f"{name} (n={next(iter(row.values()))['n']})",
+            *(
+                f"{s['percent']:.0f} ({s['hits']})\n{s['low']:.0f}-{s['high']:.0f}"
+                for s in row.values()
+            ),
+        )
+    console.print(table)
+    lines = [
+        *((f"R@{k}, whole gallery", s) for k, s in figures["recall"].items()),
+        *((f"R@{k}, inside the region", s) for k, s in figures["recall in the region"].items()),
+        ("known queries answered with a street position", figures["known accepted"]),
+        ("  of these at the right place", figures["accepted and right"]),
+        ("unknown queries refused (no street position)", figures["unknown refused"]),
+        ("95% region held the truth, all queries", figures["95% region held the truth"]),
+    ]
+    for name, s in lines:
+        console.print(
+            f"{name}: {s['hits']} of {s['n']} = {s['percent']:.0f}% "
+            f"[{s['low']:.0f}-{s['high']:.0f}]",
+            highlight=False,
+        )
+    width = figures["recall"]["1"]["high"] - figures["recall"]["1"]["low"]
+    console.print(
+        f"{figures['known']} known queries are few: the interval of R@1 is {width:.0f} points "
+        f"wide, and one query more or less moves it by {100 / figures['known']:.0f}."
+    )
+
+
+def write_report(
+    outcomes: list[Outcome],
+    figures: dict[str, Any],
+    truths: dict[str, tuple[float, float]],
+    images: Path,
+    directory: Path,
+) -> None:
+    """Write figures.json, one map for each known query and an overview of all queries."""
+    with atomic_path(directory / "figures.json") as temporary:
+        temporary.write_text(json.dumps(figures, indent=2))
+    for outcome in (o for o in outcomes if o.known):
+        photo = images / f"{outcome.img_id}.jpg"
+        path = directory / "maps" / f"{outcome.img_id}.html"
+        write_fix_map(path, outcome.fix, photo, images.parent, truths[outcome.img_id])
+    write_overview(
+        directory / "queries.html",
+        [
+            {
+                "title": o.img_id,
+                "truth": truths[o.img_id],
+                "prediction": (o.fix.lat, o.fix.lon),
+                "thumbnail": thumbnail(images / f"{o.img_id}.jpg", 200),
+                "note": f"{o.fix.level}; its place was {'' if o.known else 'not '}in the gallery",
+            }
+            for o in outcomes
+        ],
+        "Landmark photographs, each located by all the others",
+        ["Lines run from the truth to the answer; photographs from Debian's gcompris-qt-data."],
+    )
