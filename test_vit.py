@@ -53,7 +53,8 @@ def evaluate(parsed: argparse.Namespace) -> dict[str, Any]:
     from models.predict import open_photos, predict
 
     bundle = Bundle.open(parsed.model)
-    photos = open_photos(bundle, parsed.images, parsed.csv, parsed.seg, parsed.shards)
+    out = parsed.out or parsed.model / "test"
+    photos = open_photos(bundle, parsed.images, parsed.csv, parsed.seg, parsed.shards, out)
     predicted = predict(bundle, photos, parsed.batch_size, parsed.workers, parsed.device)
     answers = answers_by_row(
         predicted.logits, bundle.partition, bundle.calibration, predicted.lat, predicted.lon
@@ -64,7 +65,6 @@ def evaluate(parsed: argparse.Namespace) -> dict[str, Any]:
     covered = [coverage(posterior, true_cells, bundle.calibration, mass) for mass in MASSES]
     result = summarise(bundle, answers, covered, predicted.unreadable, photos.refused)
     print_table(result)
-    out = parsed.out or parsed.model / "test"
     write_results(out, result, predicted.keys, answers, posterior.max(axis=1))
     print(f"results: {out / 'table.json'}, {out / 'predictions.csv'}")
     return result
@@ -193,8 +193,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Test from the command line."""
     parser = build_parser()
     parsed = parser.parse_args(arguments)
-    if (parsed.shards is None) == (parsed.images is None or parsed.csv is None):
-        parser.error("give --images and --csv, or --shards")
+    folder = parsed.images and parsed.csv
+    if bool(parsed.shards) == bool(folder) or (parsed.shards and (parsed.images or parsed.seg)):
+        parser.error("give --images and --csv (and --seg), or --shards")
     try:
         evaluate(parsed)
     except (ValueError, OSError) as error:

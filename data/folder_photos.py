@@ -1,9 +1,10 @@
 """Photos in a folder with a table of their positions, as test items like a stream's.
 
-`IMG_ID` 7f/1a.jpg of the field's tables is looked up as it stands and with the usual extensions.
+`IMG_ID` 7f/1a.jpg of the field's tables is looked up as it stands and with the usual extensions;
+its segmentation map is 7f/1a.jpg.png or 7f/1a.png. An id that leads out of the folder names no photo.
 """
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.utils.data import Dataset
 
 from data.images import ImageError, decode_seg, read_bytes, read_rgb
 from data.tables import read_photo_table
-from data.transforms import EvalTransform
+from data.transforms import EvalTransform, check_same_size
 
 EXTENSIONS = ("", ".jpg", ".jpeg", ".png", ".webp", ".JPG", ".JPEG", ".PNG")
 
@@ -23,18 +24,20 @@ class FolderPhotos(Dataset[dict[str, Any]]):
         images: folder of photos.
         csv: table with an id, lat and lon for each.
         size: side of the model's input, px.
-        seg: folder of class-index maps `ID.png`; a photo without one has `has_seg` False.
+        seg: folder of class-index maps, as large as their photos; a photo without one has
+            `has_seg` False, one whose map does not fit cannot be used.
 
     Attributes:
         refused: how many rows of the table cannot be used; they are listed in `table.refused`.
 
     Raises:
-        ValueError: the table is unusable, or no photo of it is in the folder.
+        ValueError: the table is unusable, or no photo of it is in the folder; no such folder.
     """
 
     def __init__(self, images: Path, csv: Path, size: int, seg: Path | None = None) -> None:
-        if not images.is_dir():
-            raise ValueError(f"no folder {images}")
+        for folder in (images, seg):
+            if folder is not None and not folder.is_dir():
+                raise ValueError(f"no folder {folder}")
         self.images, self.seg = images, seg
         self.transform = EvalTransform(size)
         self.table = read_photo_table(csv, make_safe_keys=True)
@@ -42,7 +45,7 @@ class FolderPhotos(Dataset[dict[str, Any]]):
         self.keys = [str(key) for key in photos["image_id"]]
         self.lat, self.lon = photos["lat"].to_numpy(), photos["lon"].to_numpy()
         self.refused = len(self.table.refused)
-        if not any(self.path_of(key).is_file() for key in self.keys):
+        if not any(find(images, key, EXTENSIONS) for key in self.keys):
             raise ValueError(
                 f"none of the {len(self.keys)} photos of {csv} is in {images}; "
                 "photos must be named by their id"
@@ -71,15 +74,35 @@ class FolderPhotos(Dataset[dict[str, Any]]):
         return item | {"rgb": rgb} | ({} if seg is None else {"seg": seg, "has_seg": True})
 
     def _load(self, key: str) -> tuple[torch.Tensor, torch.Tensor | None]:
-        rgb = torch.from_numpy(read_rgb(self.path_of(key))).permute(2, 0, 1)
-        path = self.seg / f"{key}.png" if self.seg else None
-        seg = None
-        if path is not None and path.is_file():
-            seg = torch.from_numpy(decode_seg(read_bytes(path), str(path)))
-        return self.transform(rgb, seg)
+        path = find(self.images, key, EXTENSIONS)
+        if path is None:
+            raise ImageError(f"{key}: no such photo in {self.images}")
+        rgb = torch.from_numpy(read_rgb(path)).permute(2, 0, 1)
+        return self.transform(rgb, self._load_map(key, tuple(rgb.shape[1:])))
 
-    def path_of(self, key: str) -> Path:
-        """The file of a key; the plain name where there is none, for the error to name."""
-        paths = [self.images / f"{key}{extension}" for extension in EXTENSIONS]
-        inside = [p for p in paths if p.resolve().is_relative_to(self.images.resolve())]
-        return next((path for path in inside if path.is_file()), self.images / f"{key}.jpg")
+    def _load_map(self, key: str, size: tuple[int, ...]) -> torch.Tensor | None:
+        path = self.seg and self._map_path(self.seg, key)
+        if not path:
+            return None
+        seg = torch.from_numpy(decode_seg(read_bytes(path), str(path)))
+        try:
+            check_same_size(size, tuple(seg.shape), key)
+        except ValueError as error:
+            raise ImageError(str(error)) from error
+        return seg
+
+    def _map_path(self, folder: Path, key: str) -> Path | None:
+        is_file_name = PurePath(key).suffix in EXTENSIONS[1:]
+        bare = str(PurePath(key).with_suffix("")) if is_file_name else key
+        return find(folder, key, (".png",)) or find(folder, bare, (".png",))
+
+
+def find(folder: Path, key: str, extensions: tuple[str, ...]) -> Path | None:
+    """The file of a key in `folder` with the first extension that there is; None without one.
+
+    A key is a stranger's text: one that is absolute or climbs with `..` finds nothing.
+    """
+    if PurePath(key).is_absolute() or ".." in PurePath(key).parts:
+        return None
+    paths = (folder / f"{key}{extension}" for extension in extensions)
+    return next((path for path in paths if path.is_file()), None)

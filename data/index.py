@@ -33,6 +33,7 @@ class Index:
         lat: Degrees, float64 `(N,)`.
         lon: Degrees, float64 `(N,)`.
         scene: 0 indoor, 1 natural, 2 urban, -1 unknown; int8 `(N,)`.
+        has_seg: Whether there is a segmentation map; bool `(N,)`.
     """
 
     def __init__(self, directory: str | Path) -> None:
@@ -51,6 +52,7 @@ class Index:
             np.stack([table[f"{member}_{part}"].to_numpy() for member in MEMBERS], axis=1)
             for part in ("offset", "length")
         )
+        self.has_seg = self._lengths[:, MEMBERS.index("seg")] >= 0
         self._maps: dict[int, mmap.mmap] = {}
 
     @classmethod

@@ -137,13 +137,22 @@ class PhotoLoader(DataLoader[dict[str, Any]]):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
         """Go on after the last batch handed out, to the end of its epoch."""
-        for batch in super().__iter__():
+        for batch in self._loaded():
             self.batch_sampler.advance()
             for key, error in zip(batch["key"], batch["error"], strict=True):
                 if error and key not in self.undecodable:
                     self.undecodable[key] = error
                     logger.warning("%s; left out of training", error)
             yield batch
+
+    def _loaded(self) -> Iterator[dict[str, Any]]:
+        try:
+            yield from super().__iter__()
+        except ValueError as error:
+            # A worker's error holds its whole traceback; what the user needs is the last line.
+            raise ValueError(
+                str(error).strip().splitlines()[-1].removeprefix("ValueError: ")
+            ) from error
 
 
 def batches(

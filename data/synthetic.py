@@ -23,8 +23,8 @@ def write_synthetic_shards(
 
     Every third photo has no segmentation map and every fifth no scene.
     """
-    rng = np.random.default_rng(0)
-    for split, count in (("train", train), ("val", val)):
+    for seed, (split, count) in enumerate((("train", train), ("val", val))):
+        rng = np.random.default_rng(seed)
         if (directory / split / "manifest.parquet").exists():
             continue
         with ShardWriter(directory / split, samples_per_shard=64) as writer:

@@ -12,7 +12,7 @@ from partitioning.partition import LEVELS
 
 @torch.inference_mode()
 def calibrate(task: GeocellTask, batches: Iterable[Batch]) -> Calibration:
-    """Predict all valid photos of `batches` with `task`'s model and fit a `Calibration`.
+    """Predict all usable photos of `batches` with `task`'s model and fit a `Calibration`.
 
     With no photos the result is the uncalibrated default, which says so (`photos` = 0).
     """
@@ -21,7 +21,7 @@ def calibrate(task: GeocellTask, batches: Iterable[Batch]) -> Calibration:
     record = ValidationRecord()
     for batch in batches:
         prediction = model(*(batch[name].to(device) for name in ("rgb", "seg", "has_seg")))
-        record.add(prediction, batch, LEVELS.index(task.levels[-1]))
+        record.add(prediction, batch, task.usable(batch), LEVELS.index(task.levels[-1]))
     if not record.cells:
         return Calibration()
     logits, cells, positions = record.joined()

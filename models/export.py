@@ -78,8 +78,8 @@ def load_model(bundle: Bundle) -> GeocellViT:
     path = bundle.path / "model.safetensors"
     if not path.is_file():
         raise FileNotFoundError(f"{bundle.path} has no model.safetensors: copy the bundle again")
-    model = GeocellViT(Architecture(**bundle.config["architecture"]), pretrained=False)
     try:
+        model = GeocellViT(Architecture(**bundle.config["architecture"]), pretrained=False)
         model.load_state_dict(load_file(path))
     except Exception as error:  # safetensors and torch each raise their own kinds
         raise ValueError(f"{path} does not fit {bundle.path}/config.json: {error}") from error

@@ -25,16 +25,16 @@ Batch = dict[str, Any]
 
 
 class ValidationRecord:
-    """What validation collects: finest cells, positions and logits of every valid photo."""
+    """What validation collects: finest cells, positions and logits of every usable photo."""
 
     def __init__(self) -> None:
         self.logits: dict[str, list[np.ndarray]] = {}
         self.cells: list[np.ndarray] = []
         self.positions: list[np.ndarray] = []
 
-    def add(self, prediction: Prediction, batch: Batch, finest: int) -> None:
-        """Keep the valid photos of one batch; `finest` is the column of their finest cells."""
-        valid = batch["valid"].cpu().numpy()
+    def add(self, prediction: Prediction, batch: Batch, usable: Tensor, finest: int) -> None:
+        """Keep the usable photos of one batch; `finest` is the column of their finest cells."""
+        valid = usable.cpu().numpy()
         for level, values in prediction.cells.items():
             self.logits.setdefault(level, []).append(values.float().cpu().numpy()[valid])
         self.cells.append(batch["cells"][:, finest].cpu().numpy()[valid])
@@ -58,6 +58,9 @@ class GeocellTask(pl.LightningModule):
         weight_decay: AdamW's.
         warmup_share: share of all steps in which the rate climbs; a cosine to 0 follows.
         freeze_backbone: train the heads only.
+        seed: of what the network itself draws (dropout).
+        settings: what else the run depends on, plain types; a checkpoint of a run with others is
+            refused.
     """
 
     def __init__(
@@ -70,6 +73,8 @@ class GeocellTask(pl.LightningModule):
         weight_decay: float = 0.05,
         warmup_share: float = 0.05,
         freeze_backbone: bool = False,
+        seed: int = 0,
+        settings: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -81,20 +86,50 @@ class GeocellTask(pl.LightningModule):
         self.weight_decay = weight_decay
         self.warmup_share = warmup_share
         self.freeze_backbone = freeze_backbone
+        self.seed = seed
+        self.settings = settings or {}
         self.record = ValidationRecord()
         if freeze_backbone:
             model.encoder.requires_grad_(False)
 
     def on_train_epoch_start(self) -> None:
-        """Keep a frozen backbone's batch statistics frozen too."""
-        if self.freeze_backbone:
+        """Seed the epoch, so that a resumed one draws the same; keep a frozen backbone frozen."""
+        sequence = np.random.SeedSequence((self.seed, self.current_epoch, self.global_rank))
+        torch.manual_seed(int(sequence.generate_state(1)[0]))
+        if self.freeze_backbone:  # its batch statistics too
             self.model.encoder.eval()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember the settings."""
+        checkpoint["settings"] = self.settings
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Compare the settings.
+
+        Raises:
+            ValueError: the run to resume had others.
+        """
+        before = checkpoint.get("settings", self.settings)
+        other = [
+            f"{name} {before.get(name)!r} (now {value!r})"
+            for name, value in self.settings.items()
+            if before.get(name) != value
+        ]
+        if other:
+            raise ValueError(
+                f"the run to resume had {', '.join(other)}: resume with the same settings, or "
+                "start a new run"
+            )
+
+    def usable(self, batch: Batch) -> Tensor:
+        """Which photos of a batch can be learned from and judged, bool `(B,)`."""
+        if self.model.encoder.needs_map:
+            return batch["valid"] & batch["has_seg"]
+        return batch["valid"]
 
     def _losses(self, batch: Batch) -> tuple[Prediction, dict[str, Tensor], Losses]:
         prediction = self.model(batch["rgb"], batch["seg"], batch["has_seg"])
-        usable = batch["valid"]
-        if self.model.encoder.needs_map:  # nothing is learned from a photo without a map
-            usable = usable & batch["has_seg"]
+        usable = self.usable(batch)
         cells = {
             level: batch["cells"][:, LEVELS.index(level)].masked_fill(~usable, MISSING)
             for level in self.levels
@@ -141,7 +176,7 @@ class GeocellTask(pl.LightningModule):
                 right = (prediction.cells[level].argmax(1) == labels)[labelled].float().mean()
                 count = int(labelled.sum())
                 self.log(f"val/top1_{level}", right, batch_size=count, sync_dist=True)
-        self.record.add(prediction, batch, LEVELS.index(self.levels[-1]))
+        self.record.add(prediction, batch, self.usable(batch), LEVELS.index(self.levels[-1]))
 
     def on_validation_epoch_end(self) -> None:
         """Log how many photos are placed within each distance."""

@@ -64,13 +64,18 @@ class PhotoModule(pl.LightningDataModule):
         """Open the shards and read or cut the partition; a second call changes nothing.
 
         Raises:
-            ValueError: no shards, or no training or validation photo.
+            ValueError: no shards, no training or validation photo, or none in a cell.
         """
         if hasattr(self, "train_stream"):
             return
         train = Index.open(self._split("train"))
         self.partition = self._partition(train)
         self.train_stream = self._stream(train, self.train_transform)
+        if (self.train_stream.cells < 0).all():
+            raise ValueError(
+                f"no training photo lies in a cell of {self.data / 'cells.parquet'}: it is another "
+                "data set's; remove it to have the cells cut from these photos"
+            )
         self.val_stream = self._stream(Index.open(self._split("val")), self.val_transform)
         self.num_train, self.num_val = len(self.train_stream), len(self.val_stream)
 
@@ -100,18 +105,24 @@ class PhotoModule(pl.LightningDataModule):
         )
 
     def describe(self) -> str:
-        """One line for the user: photos, photos in no cell, cells, scene labels."""
+        """One line for the user: photos, photos in no cell, scene labels, maps, cells."""
         outside = int((self.train_stream.cells[:, -1] < 0).sum())
         cells = ", ".join(f"{len(c)} {level}" for level, c in self.partition.levels.items())
         return (
             f"data: {self.num_train} training photos ({outside} in no fine cell, "
-            f"{self.num_scenes} with a scene), {self.num_val} validation photos; cells: {cells}"
+            f"{self.num_scenes} with a scene, {self.num_maps} with a segmentation map), "
+            f"{self.num_val} validation photos; cells: {cells}"
         )
 
     @property
     def num_scenes(self) -> int:
         """Training photos with a scene label."""
         return int((self.train_stream.scene >= 0).sum())
+
+    @property
+    def num_maps(self) -> int:
+        """Training photos with a segmentation map."""
+        return int(self.train_stream.index.has_seg[self.train_stream.rows].sum())
 
     def train_dataloader(self) -> PhotoLoader:
         """Every training photo once an epoch; a last batch that is not full is left out."""

@@ -47,9 +47,14 @@ class Predictions(NamedTuple):
 
 
 def open_photos(
-    bundle: Bundle, images: Path | None, csv: Path | None, seg: Path | None, shards: Path | None
+    bundle: Bundle,
+    images: Path | None,
+    csv: Path | None,
+    seg: Path | None,
+    shards: Path | None,
+    results: Path,
 ) -> Photos:
-    """Open shards, or a folder with its table; rows refused by the table go to refused.csv.
+    """Open shards, or a folder with its table; rows it refuses go to `results`/refused.csv.
 
     Raises:
         ValueError: there is nothing to predict.
@@ -64,7 +69,7 @@ def open_photos(
         raise ValueError("give a folder of photos and their table, or shards")
     folder = FolderPhotos(images, csv, bundle.img_size, seg)
     if folder.refused:
-        folder.table.write_refused(bundle.path / "refused.csv")
+        folder.table.write_refused(results / "refused.csv")
     return Photos(folder, folder.refused)
 
 

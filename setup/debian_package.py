@@ -50,6 +50,7 @@ def fetch(package: str, output: Path) -> Path:
     Raises:
         PackageError: no apt or dpkg here, no such package, no network, or no room on the disk.
     """
+    output = output.resolve()  # the tools run in a folder of their own
     done = output / package
     if done.is_dir():
         return done

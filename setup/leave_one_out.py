@@ -28,6 +28,7 @@ from retrieval.search import search
 
 # So few photos make only the smallest of partitions: a handful of photos a cell.
 THRESHOLDS = {"coarse": (1, 40), "middle": (1, 15), "fine": (1, 5)}
+REGION_MASSES = (0.5, 0.8, 0.95)
 ACCURACY_M = 500.0  # how exact the table's positions are, see setup/landmarks.csv
 NO_MODEL = "0" * 64  # an in-memory gallery needs no hash of weights
 
@@ -66,6 +67,20 @@ class FittedWorld(NamedTuple):
     heads: dict
 
 
+class RegionOutcome(NamedTuple):
+    """A region of one nominal mass.
+
+    Attributes:
+        possible: the mass could be calibrated; if not, the region is all cells.
+        held: it held the truth.
+        cells: how many it has.
+    """
+
+    possible: bool
+    held: bool
+    cells: int
+
+
 class Outcome(NamedTuple):
     """What became of one query.
 
@@ -78,7 +93,7 @@ class Outcome(NamedTuple):
         cells_km: error of the cells' answer.
         fix_km: error of the answer.
         prior_km: error of always answering the fullest cell.
-        in_region: the region held the truth.
+        regions: one for each of `REGION_MASSES`.
     """
 
     img_id: str
@@ -90,7 +105,7 @@ class Outcome(NamedTuple):
     cells_km: float
     fix_km: float
     prior_km: float
-    in_region: bool
+    regions: tuple[RegionOutcome, ...]
 
 
 def fit_cells(photos: Photos) -> tuple[Partition, dict]:
@@ -177,8 +192,6 @@ def locate_one(photos: Photos, row: int) -> Outcome:
     def error_km(lat: float, lon: float) -> float:
         return float(haversine_km(lat, lon, me.lat, me.lon))
 
-    truth = world.cells.assign([me.lat], [me.lon])[0]
-    region = {cell.token for cell in fix.cells}
     return Outcome(
         me.img_id,
         me.place,
@@ -189,8 +202,21 @@ def locate_one(photos: Photos, row: int) -> Outcome:
         error_km(cells_only.lat, cells_only.lon),
         error_km(fix.lat, fix.lon),
         error_km(world.cells.lat[fullest], world.cells.lon[fullest]),
-        bool(truth >= 0 and str(world.cells.tokens[truth]) in region),
+        tuple(
+            region_outcome(encoding, world, mass, float(me.lat), float(me.lon))
+            for mass in REGION_MASSES
+        ),
     )
+
+
+def region_outcome(
+    encoding: Encoding, world: World, mass: float, lat: float, lon: float
+) -> RegionOutcome:
+    """Whether the region of nominal `mass` holds the true position."""
+    fix = decide(encoding, world, mass=mass)
+    truth = world.cells.assign([lat], [lon])[0]
+    held = truth >= 0 and str(world.cells.tokens[truth]) in {cell.token for cell in fix.cells}
+    return RegionOutcome(fix.calibrated, bool(held), len(fix.cells))
 
 
 def first_rank(keys: list[str], wanted: set[str]) -> int:
