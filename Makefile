@@ -17,9 +17,7 @@ slow: environment
 	$(BIN)/python -m pytest -m slow
 
 benchmarks: environment
-	for script in s2_ids partition decode reader search answer; do \
-		$(BIN)/python -m benchmarks.$$script || exit 1; \
-	done
+	$(BIN)/python -m benchmarks.record
 
 environment: .venv/installed
 

@@ -1,7 +1,7 @@
 """Photos in a folder with a table of their positions, as test items like a stream's.
 
 `IMG_ID` 7f/1a.jpg of the field's tables is looked up as it stands and with the usual extensions;
-its segmentation map is 7f/1a.jpg.png or 7f/1a.png. An id that leads out of the folder names no photo.
+its segmentation map is 7f/1a.jpg.png or 7f/1a.png.
 """
 
 from pathlib import Path, PurePath

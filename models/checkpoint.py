@@ -40,4 +40,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         try:
             return torch.load(path, map_location=map_location, weights_only=True)
         except Exception as error:  # torch raises half a dozen kinds for a damaged file
-            raise ValueError(f"cannot read checkpoint {path}: {error}") from error
+            raise ValueError(
+                f"cannot read checkpoint {path} ({error}): put another one of its folder in its "
+                "place, or start a new run"
+            ) from error

@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -107,15 +108,17 @@ def export_onnx(model: GeocellViT, path: Path) -> float:
     batch = torch.export.Dim("batch", min=1, max=4096)
     inputs = ("rgb", "seg", "has_seg")
     with atomic_path(path) as temporary:
-        program = torch.onnx.export(
-            _Flat(model).eval(),
-            _random_photos(2, model.architecture.img_size),
-            dynamo=True,
-            dynamic_shapes={name: {0: batch} for name in inputs},
-            input_names=inputs,
-            output_names=[*model.architecture.num_cells, "scene", "descriptor"],
-            verbose=False,
-        )
+        with warnings.catch_warnings():  # the exporter's own deprecations; parity is tested below
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                _Flat(model).eval(),
+                _random_photos(2, model.architecture.img_size),
+                dynamo=True,
+                dynamic_shapes={name: {0: batch} for name in inputs},
+                input_names=inputs,
+                output_names=[*model.architecture.num_cells, "scene", "descriptor"],
+                verbose=False,
+            )
         if program is None:
             raise ValueError("torch.onnx.export gave no program")
         program.save(temporary, external_data=False)

@@ -18,9 +18,8 @@ from models.decode import IntArray
 from models.losses import masked_cross_entropy
 
 TOLERANCE = 1e-4  # largest entry of the objective's gradient at the fit
-WEIGHT_DECAY = (
-    1e-2  # on standardised summaries; per photo, so that it does not grow with their number
-)
+# On standardised summaries; per photo, so that it does not grow with their number.
+WEIGHT_DECAY = 1e-2
 
 
 def fit_heads(
@@ -51,26 +50,34 @@ def fit_heads(
     mean, std = x.mean(dim=0), x.std(dim=0, correction=0).clamp(min=1e-6)
     left, scale, basis = torch.linalg.svd((x - mean) / std, full_matrices=False)
     coordinates = left * scale
-    heads = {}
-    for level, labels in cells.items():
-        if not (labels >= 0).any():
+    for level, classes in cells.items():
+        if not (classes >= 0).any():
             raise ValueError(f"{level}: no photo lies in a cell; lower t_min")
-        head = _fit(coordinates, torch.from_numpy(labels), num_cells[level], weight_decay, steps)
-        weight = head.weight @ basis / std
-        folded = nn.Linear(x.shape[1], num_cells[level])
+    labels = {level: torch.from_numpy(classes) for level, classes in cells.items()}
+    fitted = _fit(coordinates, labels, num_cells, weight_decay, steps)
+    heads = {}
+    for level, (weight, bias) in fitted.items():
+        weight = weight @ basis / std
+        heads[level] = nn.Linear(x.shape[1], num_cells[level])
         with torch.no_grad():
-            folded.weight.copy_(weight)
-            folded.bias.copy_(head.bias - weight @ mean)
-        heads[level] = folded
+            heads[level].weight.copy_(weight)
+            heads[level].bias.copy_(bias - weight @ mean)
     return heads
 
 
-def _fit(x: Tensor, labels: Tensor, classes: int, weight_decay: float, steps: int) -> nn.Linear:
-    head = nn.Linear(x.shape[1], classes, dtype=torch.float64)
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
+def _fit(
+    x: Tensor,
+    labels: dict[str, Tensor],
+    num_cells: dict[str, int],
+    weight_decay: float,
+    steps: int,
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Weight and bias of every level, minimised together: their objectives share no term."""
+    sizes = [num_cells[level] for level in labels]
+    weight = torch.zeros(sum(sizes), x.shape[1], dtype=x.dtype, requires_grad=True)
+    bias = torch.zeros(sum(sizes), dtype=x.dtype, requires_grad=True)
     optimizer = torch.optim.LBFGS(
-        head.parameters(),
+        [weight, bias],
         max_iter=steps,
         history_size=10,
         tolerance_grad=TOLERANCE,
@@ -79,13 +86,16 @@ def _fit(x: Tensor, labels: Tensor, classes: int, weight_decay: float, steps: in
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = masked_cross_entropy(head(x), labels)
-        loss = loss + weight_decay / 2 * head.weight.square().sum()
+        parts = torch.addmm(bias, x, weight.T).split(sizes, dim=1)
+        loss = weight_decay / 2 * weight.square().sum()
+        for logits, classes in zip(parts, labels.values(), strict=True):
+            loss = loss + masked_cross_entropy(logits, classes)
         loss.backward()
         return loss
 
     optimizer.step(closure)
-    return head
+    pairs = zip(weight.detach().split(sizes), bias.detach().split(sizes), strict=True)
+    return dict(zip(labels, pairs, strict=True))
 
 
 def apply_heads(

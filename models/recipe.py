@@ -149,7 +149,7 @@ def parse_backbone_args(text: str) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
         name, separator, value = part.partition("=")
-        if not separator:
+        if not (name and separator):
             raise ValueError(f"--backbone_args: {part!r} is not name=value")
         try:
             arguments[name] = json.loads(value)

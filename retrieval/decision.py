@@ -132,7 +132,10 @@ def _cell_fix(
     threshold = calibration.threshold(mass)
     chosen = region(posterior, threshold)
     if not np.isfinite(threshold):
-        notes.append(f"{calibration.photos} validation photos are too few for a {mass:.0%} region")
+        notes.append(
+            f"no set of cells is known to hold {mass:.0%}: of {calibration.photos} validation "
+            "photos too many lay in no cell, or they are too few"
+        )
     best = int(chosen[0])
     confidence = float(posterior[best])
     guesses = tuple(_guess(cells, int(row), float(posterior[row])) for row in chosen)

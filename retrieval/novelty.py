@@ -7,7 +7,9 @@ So two things are measured on the gallery alone, with no labelled queries:
   of other places. It asks whether the match is better than the gallery's usual look-alikes
   (adaptive score normalisation, known from speaker verification: Cumani et al., Interspeech 2011).
 - *wrong standouts*: gallery photos take the part of queries whose place is not in the gallery;
-  their best match elsewhere is wrong by construction. Of n such standouts, a query's p-value is
+  their best match elsewhere is wrong by construction. It is looked for in the whole gallery, as a
+  query's is: the best of many stands out further than the best of few. Of n such standouts, a
+  query's p-value is
   (1 + how many are at least as high) / (1 + n): if its place were missing too, so low a value
   would come up at most that often (a conformal p-value: Bates et al., "Testing for outliers with
   conformal p-values", 2023). That holds for queries like the gallery's photos; others go lower.
@@ -19,12 +21,15 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from partitioning.geodesy import haversine_km
+from partitioning.geodesy import EARTH_RADIUS_KM, haversine_km, unit_vectors
 from retrieval.gallery import Gallery
 
 PLACE_RADIUS_M = 100.0  # photos closer than this may show the same place
 COHORT_PHOTOS = 1000
 COHORT_BEST = 5
+MAX_PAIRS = 100_000_000  # comparisons made once a gallery, a second or a few
+FEWEST_PROBES = 100  # p-values down to one in a hundred are worth more than that second
+BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,17 +77,34 @@ class Novelty:
     def wrong_standouts(self) -> NDArray[np.float64]:
         """Standouts of cohort photos matched to another place than their own, ascending."""
         rows, descriptors = self._cohort
-        similarity = descriptors @ descriptors.T
+        count = min(len(rows), max(FEWEST_PROBES, MAX_PAIRS // len(self.gallery)))
+        probes = np.linspace(0, len(rows) - 1, count).round().astype(np.int64)
         found = []
-        for i, row in enumerate(rows):
-            scores = np.where(self._elsewhere(int(row)), similarity[i], -np.inf)
-            best = int(scores.argmax())
-            if np.isfinite(scores[best]):
-                look_alikes = np.sort(scores[self._elsewhere(int(rows[best]))])
-                look_alikes = look_alikes[np.isfinite(look_alikes)][-COHORT_BEST:]
-                if len(look_alikes):
-                    found.append(float(scores[best] - look_alikes.mean()))
+        best = self._best_elsewhere(rows[probes], descriptors[probes])
+        for probe, match, score in zip(probes, *best, strict=True):
+            others = self._elsewhere(int(rows[probe])) & self._elsewhere(int(match))
+            if np.isfinite(score) and others.any():
+                look_alikes = np.sort(descriptors[others] @ descriptors[probe])[-COHORT_BEST:]
+                found.append(float(score - look_alikes.mean()))
         return np.sort(np.asarray(found))
+
+    def _best_elsewhere(
+        self, rows: NDArray[np.int64], descriptors: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Best match of each row `(N,)` in all the gallery but its own place; score -inf = none."""
+        gallery = self.gallery
+        places = unit_vectors(gallery.lat[rows], gallery.lon[rows])
+        near = np.cos(self.place_radius_m / 1000 / EARTH_RADIUS_KM)
+        best, best_score = np.zeros(len(rows), np.int64), np.full(len(rows), -np.inf, np.float32)
+        for start in range(0, len(gallery), BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            scores = descriptors @ np.asarray(gallery.descriptors[block], dtype=np.float32).T
+            scores[places @ unit_vectors(gallery.lat[block], gallery.lon[block]).T >= near] = -np.inf
+            top = scores.argmax(axis=1)
+            top_score = scores[np.arange(len(rows)), top]
+            better = top_score > best_score
+            best[better], best_score[better] = start + top[better], top_score[better]
+        return best, best_score
 
     def p_value(self, standout: float) -> float:
         """Share of wrong matches that stand out at least as far; 1 where nothing can be said."""

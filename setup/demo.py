@@ -28,7 +28,7 @@ PICTURES = Path("runs/demo-pictures")
 TRAIN = (  # about four minutes on two cores
     "--inputs both --seg_channels 8 --img_size 32 --backbone vit_tiny_patch16_224 --no-pretrained "
     "--backbone_args patch_size=8,embed_dim=128,depth=4,num_heads=4 --lr 1e-3 --weight_decay 0.1 "
-    "--scene_weight 0 --min_scale 0.6 --t_coarse 10 480 --t_middle 10 180 --t_fine 10 60"
+    "--scene_weight 0 --min_scale 0.6 --t_coarse 5 480 --t_middle 5 120 --t_fine 5 30"
 )
 
 console = Console(width=None if sys.stdout.isatty() else 110)
@@ -89,14 +89,16 @@ def street(photos: Path | None) -> None:
     draw_street(outcomes, table, LANDMARKS / "img", PICTURES / "street.png")
 
 
-def one_call() -> None:
-    """Answer one photo from the command line."""
+def one_call() -> Path:
+    """Answer one photo from the command line; return it."""
     console.rule("(c) one call")
     import pandas as pd
 
     queries = pd.read_csv(STREET / "queries.csv")
     first = queries[queries.known].img_id.iloc[0]
-    run("geolocate.py", LANDMARKS / "img" / f"{first}.jpg", "--map", PICTURES / "answer.html")
+    photo = LANDMARKS / "img" / f"{first}.jpg"
+    run("geolocate.py", photo, "--map", PICTURES / "answer.html")
+    return photo
 
 
 def main() -> int:
@@ -108,7 +110,7 @@ def main() -> int:
     parser.add_argument(
         "--photos", type=Path, metavar="DIR", help="landmark photos by id, where apt is not there"
     )
-    parser.add_argument("--epochs", type=int, default=12, help="passes of the world training")
+    parser.add_argument("--epochs", type=int, default=10, help="passes of the world training")
     parser.add_argument("--again", action="store_true", help="start over; downloads are kept")
     parsed = parser.parse_args()
     start = time.monotonic()
@@ -117,7 +119,7 @@ def main() -> int:
             shutil.rmtree(directory, ignore_errors=True)
     world(parsed.epochs)
     street(parsed.photos)
-    one_call()
+    photo = one_call()
     minutes = (time.monotonic() - start) / 60
     console.rule(f"done in {minutes:.1f} minutes")
     for what, path in (
@@ -128,7 +130,8 @@ def main() -> int:
         ("figures", f"{STREET / 'figures.json'}, {WORLD / 'test' / 'table.json'}"),
     ):
         console.print(f"{what:28}{path}", highlight=False)
-    (PICTURES / "demo.json").write_text(json.dumps({"minutes": minutes}))
+    summary = {"minutes": minutes, "photo": str(photo)}
+    (PICTURES / "demo.json").write_text(json.dumps(summary))
     return 0
 
 

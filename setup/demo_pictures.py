@@ -48,7 +48,7 @@ def draw_world(predictions: Path, shards: Path, path: Path, lines: int = 400) ->
     index = Index.open(shards)
     truth = pd.DataFrame({"img_id": index.keys(), "lat": index.lat, "lon": index.lon})
     table = pd.read_csv(predictions).merge(truth, on="img_id")
-    figure, axes = plt.subplots(figsize=(11, 5.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(11, 4.4), layout="constrained")
     world_axes(axes)
     near = np.abs(table.lon - table.pred_lng) < 180  # a line across the whole map would mislead
     some = table[near].sample(min(lines, int(near.sum())), random_state=0)
@@ -86,15 +86,15 @@ def draw_street(outcomes: list[Outcome], table: pd.DataFrame, images: Path, path
         places.setdefault(outcome.place, outcome)
     rows = list(places.values())[:STREET_ROWS]
     figure, grid = plt.subplots(
-        len(rows), 3, figsize=(11, 2.9 * len(rows)), layout="constrained", squeeze=False,
+        len(rows), 3, figsize=(11, 3.0 * len(rows)), layout="constrained", squeeze=False,
         width_ratios=(1, 2.35, 1),
     )  # fmt: skip
     for axes, outcome in zip(grid, rows, strict=True):
         match = outcome.fix.matches[0]
-        show_photo(axes[0], images / f"{outcome.img_id}.jpg", f"query: {outcome.img_id}")
+        show_photo(axes[0], images / f"{outcome.img_id}.jpg", f"query:\n{outcome.img_id}")
         draw_answer(axes[1], outcome, facts.lat[outcome.img_id], facts.lon[outcome.img_id])
         right = "right" if outcome.rank == 0 else "wrong"
-        caption = f"best match: {match.key} ({match.score:.2f}, {right})"
+        caption = f"best match, {right} ({match.score:.2f}):\n{match.key}"
         show_photo(axes[2], images / f"{match.key}.jpg", caption)
     save(figure, path)
 
@@ -107,20 +107,21 @@ def show_photo(axes: Axes, photo: Path, caption: str) -> None:
 
 
 def draw_answer(axes: Axes, outcome: Outcome, lat: float, lon: float) -> None:
-    """Draw the region's cells by probability, the answer and the truth."""
-    fix = outcome.fix
+    """Draw the 50% region's cells by probability, the answer and the truth."""
+    fix, region = outcome.fix, outcome.half.cells
     world_axes(axes)
-    ids = s2.from_tokens([cell.token for cell in fix.cells])
-    highest = max(cell.probability for cell in fix.cells)
-    for cell, rings in zip(fix.cells, outlines(ids), strict=True):
+    highest = max(cell.probability for cell in region)
+    for cell, rings in zip(
+        region, outlines(s2.from_tokens([c.token for c in region])), strict=True
+    ):
         for ring in rings:
             axes.fill(ring[:, 1], ring[:, 0], color=REGION, alpha=0.75 * cell.probability / highest)
     axes.plot(lon, lat, "o", ms=11, mfc="none", mec=TRUTH, mew=2, label="truth")
     axes.plot(fix.lon, fix.lat, "x", ms=8, color=ANSWER, mew=2.2, label="answer")
     axes.legend(loc="lower left", fontsize=8, framealpha=0.9)
     axes.set_title(
-        f"{fix.level}: {outcome.fix_km:,.1f} km from the truth; "
-        f"{len(fix.cells)} cells by probability",
+        f'answer "{fix.level}", {outcome.fix_km:,.1f} km from the truth;\n'
+        f"region of nominal 50%: {len(region)} cells, shaded by probability",
         fontsize=9,
     )
 

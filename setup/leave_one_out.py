@@ -90,6 +90,7 @@ class Outcome(NamedTuple):
         rank: of the first photo of the place in the whole gallery, 0 = best; -1 if unknown.
         gated_rank: the same inside the region; -1 where the region lost it.
         fix: the answer.
+        half: the answer of the cells, with the region of nominal 50%.
         cells_km: error of the cells' answer.
         fix_km: error of the answer.
         prior_km: error of always answering the fullest cell.
@@ -102,6 +103,7 @@ class Outcome(NamedTuple):
     rank: int
     gated_rank: int
     fix: Fix
+    half: Fix
     cells_km: float
     fix_km: float
     prior_km: float
@@ -199,6 +201,7 @@ def locate_one(photos: Photos, row: int) -> Outcome:
         first_rank(ranked, same_place),
         first_rank([match.key for match in fix.matches], same_place),
         fix,
+        decide(encoding, world, mass=0.5),
         error_km(cells_only.lat, cells_only.lon),
         error_km(fix.lat, fix.lon),
         error_km(world.cells.lat[fullest], world.cells.lon[fullest]),

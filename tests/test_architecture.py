@@ -13,7 +13,14 @@ ALLOWED = {room: set(ROOMS[: i + 1]) for i, room in enumerate(ROOMS)}
 ALLOWED |= {"geolocate": set(ROOMS), "train_vit": set(ROOMS), "test_vit": set(ROOMS)}
 ALLOWED |= {"benchmarks": {*ROOMS, "benchmarks", "geolocate", "setup"}}
 ALLOWED |= {"setup": {"setup", "partitioning", "data"}}
-DEMO = {"demo.py", "demo_pictures.py", "street_demo.py", "street_report.py", "leave_one_out.py"}
+DEMO = {
+    "readme.py",
+    "demo.py",
+    "demo_pictures.py",
+    "street_demo.py",
+    "street_report.py",
+    "leave_one_out.py",
+}
 
 MODULES = sorted(
     path for name in [*ROOMS, "setup", "benchmarks"] for path in (ROOT / name).rglob("*.py")

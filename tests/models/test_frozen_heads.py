@@ -31,6 +31,14 @@ def test_gradient_of_the_objective_vanishes_at_the_fit(clusters):
     assert bias.grad.abs().max() < 3e-4
 
 
+def test_levels_fitted_together_are_as_fitted_alone(clusters):
+    summaries, labels, masked = clusters
+    both = fit_heads(summaries, {"coarse": labels // 2, "fine": masked}, {"coarse": 2, "fine": 4})
+    for level, classes, count in (("coarse", labels // 2, 2), ("fine", masked, 4)):
+        alone = fit_heads(summaries, {level: classes}, {level: count})[level]
+        torch.testing.assert_close(both[level].weight, alone.weight, atol=1e-3, rtol=0.02)
+
+
 def test_learns_the_clusters_and_unlabelled_photos_too(clusters):
     summaries, labels, masked = clusters
     heads = fit_heads(summaries, {"fine": masked}, {"fine": 4})
