@@ -47,6 +47,7 @@ class Geolocator:
         street: Street | None = None,
         precision_cap_km: float = 0.0,
     ) -> None:
+        check_cap(precision_cap_km)
         self.session = session
         self.world = world
         self.street = street
@@ -70,8 +71,9 @@ class Geolocator:
 
         Raises:
             FileNotFoundError: the bundle is not there.
-            ValueError: bundle or gallery is damaged, or they do not belong together.
+            ValueError: bundle or gallery is damaged, they do not belong together, or a bad cap.
         """
+        check_cap(precision_cap_km)
         from threading import Thread
 
         from models.session import engine_of, open_session, warm_up
@@ -89,8 +91,7 @@ class Geolocator:
             if gallery is not None:
                 from retrieval.gallery import Gallery
 
-                opened = Gallery.open(gallery, bundle.model_sha256)
-                street = Street(opened, world)
+                street = Street(Gallery.open(gallery, bundle.model_sha256), world)
         finally:
             thread.join()
         return cls(open_session(bundle, chosen), world, street, precision_cap_km)
@@ -127,8 +128,10 @@ class Geolocator:
             rgb = decode_rgb(photo)
         elif isinstance(photo, (str, Path)):
             rgb = read_rgb(Path(photo))
-        else:
+        elif photo.ndim == 3 and photo.shape[2] == 3 and photo.dtype == "uint8" and photo.size:
             rgb = photo
+        else:
+            raise ValueError(f"pixels must be uint8 (H, W, 3), not {photo.dtype} {photo.shape}")
         seg_map = None if seg is None else decode_seg(read_bytes(Path(seg)), str(seg))
         return self.session.encode(rgb, seg_map)
 
@@ -183,13 +186,33 @@ def parse_area(text: str) -> Area:
     """Read "W,S,E,N".
 
     Raises:
-        ValueError: not four numbers.
+        ValueError: not four numbers, or no rectangle of the map.
     """
+    from retrieval.area import check_area
+
     try:
         west, south, east, north = (float(part) for part in text.split(","))
     except ValueError as error:
         raise ValueError(f"--area takes W,S,E,N in degrees, got {text!r}") from error
+    check_area((west, south, east, north))
     return west, south, east, north
+
+
+def check_cap(km: float) -> None:
+    """Raise a ValueError unless a cap is 0 or a positive number; NaN would be no cap at all."""
+    if not 0 <= km < float("inf"):
+        raise ValueError(f"the precision cap must be a number of km from 0 (none) on, got {km}")
+
+
+def check_request(parsed: argparse.Namespace) -> None:
+    """Raise a ValueError for what no photo could be answered with, before anything is loaded."""
+    check_cap(parsed.precision_cap_km)
+    if not 0 < parsed.mass <= 1:
+        raise ValueError(f"--mass must lie in (0, 1], got {parsed.mass}")
+    if parsed.top_k < 1:
+        raise ValueError(f"--top_k must be 1 or more, got {parsed.top_k}")
+    if parsed.seg and len(parsed.photos) > 1:
+        raise ValueError("--seg is the map of one photo: give one photo at a time")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -200,6 +223,7 @@ def main(arguments: list[str] | None = None) -> int:
         gallery = DEMO_GALLERY
     failed = 0
     try:
+        check_request(parsed)
         area = None if parsed.area is None else parse_area(parsed.area)
         locator = Geolocator.load(parsed.model, gallery, parsed.engine, parsed.precision_cap_km)
     except (OSError, ValueError) as error:
@@ -210,7 +234,8 @@ def main(arguments: list[str] | None = None) -> int:
             fix = locator.locate(photo, parsed.mass, parsed.top_k, area, parsed.seg)
             report(photo, fix, parsed)
         except (OSError, ValueError) as error:
-            print(f"error: {error}", file=sys.stderr)
+            named = "" if photo in str(error) else f"{photo}: "
+            print(f"error: {named}{error}", file=sys.stderr)
             failed += 1
     return 2 if failed else 0
 
@@ -226,12 +251,18 @@ def report(photo: str, fix: Fix, parsed: argparse.Namespace) -> None:
     if parsed.map:
         from retrieval.fix_map import write_fix_map
 
-        several = len(parsed.photos) > 1
-        path = (
-            parsed.map.with_stem(f"{parsed.map.stem}-{Path(photo).stem}") if several else parsed.map
-        )
+        path = map_path(parsed.map, photo, parsed.photos)
         write_fix_map(path, fix, Path(photo))
         print(f"map: {path}", file=sys.stderr)
+
+
+def map_path(path: Path, photo: str, photos: list[str]) -> Path:
+    """Where the map of one photo goes: a file each, also for photos of one name."""
+    if len(photos) == 1:
+        return path
+    namesakes = [other for other in photos if Path(other).stem == Path(photo).stem]
+    number = f"-{namesakes.index(photo) + 1}" if namesakes.index(photo) else ""
+    return path.with_stem(f"{path.stem}-{Path(photo).stem}{number}")
 
 
 def distance(km: float) -> str:
@@ -243,7 +274,7 @@ def describe(photo: str, fix: Fix, matches: int = 3, cells: int = 3) -> str:
     """Write an answer in a few lines."""
     sure = {
         "street": f"a wrong match looks this good in {1 - fix.confidence:.0%} of cases",
-        "cell": f"likeliest cell: {fix.confidence:.0%}",
+        "cell": f"confidence {fix.confidence:.0%}",
         "unknown": f"nothing reliable; best guess {fix.confidence:.0%}",
     }[fix.level]
     lines = [

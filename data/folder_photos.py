@@ -73,16 +73,24 @@ class FolderPhotos(Dataset[dict[str, Any]]):
             return item | {"valid": False, "error": str(error)}
         return item | {"rgb": rgb} | ({} if seg is None else {"seg": seg, "has_seg": True})
 
-    def _load(self, key: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def path_of(self, key: str) -> Path:
+        """The photo of a key.
+
+        Raises:
+            ImageError: there is none in the folder.
+        """
         path = find(self.images, key, EXTENSIONS)
         if path is None:
             raise ImageError(f"{key}: no such photo in {self.images}")
-        rgb = torch.from_numpy(read_rgb(path)).permute(2, 0, 1)
+        return path
+
+    def _load(self, key: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+        rgb = torch.from_numpy(read_rgb(self.path_of(key))).permute(2, 0, 1)
         return self.transform(rgb, self._load_map(key, tuple(rgb.shape[1:])))
 
     def _load_map(self, key: str, size: tuple[int, ...]) -> torch.Tensor | None:
-        path = self.seg and self._map_path(self.seg, key)
-        if not path:
+        path = map_of(self.seg, key) if self.seg else None
+        if path is None:
             return None
         seg = torch.from_numpy(decode_seg(read_bytes(path), str(path)))
         try:
@@ -91,10 +99,12 @@ class FolderPhotos(Dataset[dict[str, Any]]):
             raise ImageError(str(error)) from error
         return seg
 
-    def _map_path(self, folder: Path, key: str) -> Path | None:
-        is_file_name = PurePath(key).suffix in EXTENSIONS[1:]
-        bare = str(PurePath(key).with_suffix("")) if is_file_name else key
-        return find(folder, key, (".png",)) or find(folder, bare, (".png",))
+
+def map_of(folder: Path, key: str) -> Path | None:
+    """The segmentation map of a key, named by it with or without the photo's extension."""
+    is_file_name = PurePath(key).suffix in EXTENSIONS[1:]
+    bare = str(PurePath(key).with_suffix("")) if is_file_name else key
+    return find(folder, key, (".png",)) or find(folder, bare, (".png",))
 
 
 def find(folder: Path, key: str, extensions: tuple[str, ...]) -> Path | None:

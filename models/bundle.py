@@ -95,8 +95,11 @@ def _read_config(path: Path) -> dict[str, Any]:
         config = json.loads(file.read_text())
         if config["format"] != FORMAT:
             raise ValueError(f"format {config['format']}, this program reads {FORMAT}")
-        for key in ("architecture", "model_sha256", "cells_fingerprint"):
+        for key in ("model_sha256", "cells_fingerprint"):
             config[key]
-    except (KeyError, TypeError, ValueError) as error:
+        config["origin"].get("name")
+        for key in ("num_cells", "img_size", "inputs"):
+            config["architecture"][key]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file} is not a model bundle's config ({error!r})") from error
     return config

@@ -97,16 +97,19 @@ def ranked_mass(posterior: FloatArray, true_cells: IntArray) -> NDArray[np.float
     return np.where(true_cells >= 0, mass, np.inf)
 
 
-def region(posterior: FloatArray, threshold: float) -> IntArray:
+def region(posterior: FloatArray, threshold: float, reach: bool = False) -> IntArray:
     """Cells of the region, likeliest first: all whose ranked mass stays within `threshold`.
 
     Args:
         posterior: `(C,)`, one photo's.
         threshold: from `Calibration.threshold`; the likeliest cell is in it whatever it is.
+        reach: take the cell that carries the sum to the threshold or over it as well, as a
+            threshold that is a mass itself, not a calibrated score, needs it.
     """
     order = np.argsort(-posterior, kind="stable")
-    inside = np.cumsum(posterior[order]) <= threshold + 1e-9
-    return order[: max(1, int(inside.sum()))]
+    mass = np.cumsum(posterior[order])
+    inside = mass < threshold - 1e-9 if reach else mass <= threshold + 1e-9
+    return order[: max(1, int(inside.sum()) + (reach and not inside.all()))]
 
 
 class Validation(NamedTuple):

@@ -44,6 +44,7 @@ class OnnxSession:
 
     Raises:
         FileNotFoundError: the bundle has none.
+        ValueError: it is damaged.
     """
 
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
@@ -57,9 +58,15 @@ class OnnxSession:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self._session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's errors have no base but this
+            raise ValueError(
+                f"{path} cannot be read ({error}): export it again with "
+                f"`python -m models.export {bundle.path}`"
+            ) from error
         self._bundle = bundle
         self._inputs = {entry.name for entry in self._session.get_inputs()}
 

@@ -7,6 +7,8 @@ wide.
 import numpy as np
 from numpy.typing import NDArray
 
+from partitioning import s2
+
 Area = tuple[float, float, float, float]
 
 
@@ -31,3 +33,35 @@ def in_area(lat: NDArray[np.float64], lon: NDArray[np.float64], area: Area) -> N
     if 180 in (abs(west), abs(east)):
         across |= np.abs(lon) == 180
     return across & (lat >= south) & (lat <= north)
+
+
+def cells_in_area(ids: NDArray[np.uint64], area: Area) -> NDArray[np.bool_]:
+    """Which S2 cells reach into the rectangle: bool (N,).
+
+    A cell counts by its own bounding rectangle, so that none is missed, be the area a thin strip
+    through its middle; a cell that stands askew may count though it only comes near.
+    """
+    outline = s2.boundaries(ids, edge_points=8)
+    _, middle = s2.centers(ids)
+    bulge = 0.01 * np.ptp(outline[..., 0], axis=1)  # edges bend between the points, by less
+    lowest, highest = outline[..., 0].min(axis=1) - bulge, outline[..., 0].max(axis=1) + bulge
+    offset = (outline[..., 1] - middle[:, None] + 180) % 360 - 180
+    first, last = offset.min(axis=1), offset.max(axis=1)
+    for row in np.flatnonzero(s2.levels(ids) == 0):  # a cube face may hold a pole
+        pole = float(np.round(s2.centers(ids[row : row + 1])[0][0]))
+        if abs(pole) == 90:
+            lowest[row], highest[row] = min(lowest[row], pole), max(highest[row], pole)
+            first[row], last[row] = -180, 180
+    west, south, east, north = area
+    width = east - west + (360 if west > east else 0)
+    start = (middle + first - west) % 360
+    across = (start <= width) | (start + last - first >= 360)
+    return across & (lowest <= north) & (highest >= south)
+
+
+def nearest_in_area(lat: float, lon: float, area: Area) -> tuple[float, float]:
+    """The position if it lies in the rectangle, else the nearest by latitude and longitude."""
+    west, south, east, north = area
+    if not in_area(np.array([south]), np.array([lon]), area)[0]:
+        lon = min(west, east, key=lambda edge: abs((lon - edge + 180) % 360 - 180))
+    return min(max(lat, south), north), lon

@@ -25,7 +25,7 @@ from partitioning import s2
 from partitioning.cells import Cells
 from partitioning.geodesy import haversine_km
 from partitioning.partition import Partition
-from retrieval.area import Area, in_area
+from retrieval.area import Area, cells_in_area, check_area, nearest_in_area
 from retrieval.fix import CellGuess, Fix, Match
 from retrieval.gallery import Gallery
 from retrieval.novelty import Novelty
@@ -106,8 +106,7 @@ def decide(
         max_false_match: accept a match only if wrong ones would look as good at most this often.
 
     Raises:
-        ValueError: `mass`, `top_k` or `area` is out of range, or no cell and no gallery photo
-            lies in the area.
+        ValueError: `mass`, `top_k` or `area` is out of range, or no cell lies in the area.
     """
     fix, chosen = _cell_fix(encoding, world, mass, area)
     if street is None:
@@ -126,23 +125,30 @@ def _cell_fix(
     cells, calibration = world.cells, world.calibration
     posterior = world.posterior(encoding)
     notes = [] if calibration.photos else ["not calibrated: the region's mass is unchecked"]
+    inside = np.ones(len(cells), dtype=np.bool_)
     if area is not None:
-        posterior, share = _inside(posterior, cells, area)
+        inside = _inside(posterior, cells, area)
+        share = float(posterior[inside].sum())
+        posterior = np.where(inside, posterior, 0) / share
         notes.append(f"the area holds {share:.1%} of the unrestricted posterior")
     threshold = calibration.threshold(mass)
-    chosen = region(posterior, threshold)
+    chosen = region(posterior, threshold, reach=not calibration.photos)
+    chosen = chosen[inside[chosen]]  # a region that is to hold everything takes cells of mass 0 too
     if not np.isfinite(threshold):
         notes.append(
             f"no set of cells is known to hold {mass:.0%}: of {calibration.photos} validation "
             "photos too many lay in no cell, or they are too few"
         )
     best = int(chosen[0])
+    lat, lon = float(cells.lat[best]), float(cells.lon[best])
+    if area is not None:  # a cell may reach beyond it, and so may its photos
+        lat, lon = nearest_in_area(lat, lon, area)
     confidence = float(posterior[best])
     guesses = tuple(_guess(cells, int(row), float(posterior[row])) for row in chosen)
     return Fix(
-        lat=float(cells.lat[best]),
-        lon=float(cells.lon[best]),
-        radius_km=_radius_km(cells, chosen),
+        lat=lat,
+        lon=lon,
+        radius_km=_radius_km(cells.ids[chosen], lat, lon),
         level="cell" if confidence >= calibration.floor else "unknown",
         confidence=confidence,
         mass=mass,
@@ -153,27 +159,19 @@ def _cell_fix(
     ), chosen
 
 
-def _inside(
-    posterior: NDArray[np.float64], cells: Cells, area: Area
-) -> tuple[NDArray[np.float64], float]:
-    """Posterior restricted to cells that touch the area, renormalised, and the share it had."""
-    corners = s2.corners(cells.ids)
-    touching = in_area(corners[..., 0], corners[..., 1], area).any(axis=1)
-    touching |= in_area(cells.lat, cells.lon, area)
-    west, south, _, _ = area
-    corner_of_area = cells.assign([south], [west])  # an area inside one cell holds no corner of it
-    touching[corner_of_area[corner_of_area >= 0]] = True
-    share = float(posterior[touching].sum())
-    if not touching.any() or share == 0:
+def _inside(posterior: NDArray[np.float64], cells: Cells, area: Area) -> NDArray[np.bool_]:
+    """Which cells an area leaves: bool (C,)."""
+    check_area(area)
+    inside = cells_in_area(cells.ids, area)
+    if not posterior[inside].sum() > 0:
         raise ValueError(f"none of the model's cells lies in the area {area}: widen it")
-    return np.where(touching, posterior, 0) / share, share
+    return inside
 
 
-def _radius_km(cells: Cells, chosen: NDArray[np.int64]) -> float:
-    """Radius of the disc about the best cell's point that holds every cell of the region."""
-    corners = s2.corners(cells.ids[chosen]).reshape(-1, 2)
-    best = chosen[0]
-    return float(haversine_km(corners[:, 0], corners[:, 1], cells.lat[best], cells.lon[best]).max())
+def _radius_km(ids: NDArray[np.uint64], lat: float, lon: float) -> float:
+    """Radius of the disc about a position that holds these cells."""
+    corners = s2.corners(ids).reshape(-1, 2)
+    return float(haversine_km(corners[:, 0], corners[:, 1], lat, lon).max())
 
 
 def _guess(cells: Cells, row: int, probability: float) -> CellGuess:

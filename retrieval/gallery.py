@@ -91,10 +91,7 @@ class Gallery:
                 NaN, infinite or zero, photos without keys, or a directory not to be replaced.
         """
         directory = Path(directory)
-        if directory.exists() and not (directory / "gallery.json").is_file():
-            raise ValueError(f"{directory} exists and is not a gallery: choose another path")
-        if directory.exists() and not overwrite:
-            raise ValueError(f"{directory} is a gallery already: pass overwrite to replace it")
+        check_target(directory, overwrite)
         rows, positions, leaf_ids, order = _sorted(descriptors, lat, lon, photos, model_sha256)
         with replaced_directory(directory) as new:
             with (new / "descriptors.f16").open("wb") as file:
@@ -198,6 +195,14 @@ class Gallery:
             ValueError: a row that is not there, or a damaged table.
         """
         return read_photos(self.table, rows)
+
+
+def check_target(directory: Path, overwrite: bool) -> None:
+    """Raise a ValueError unless a gallery may be written at `directory`."""
+    if directory.exists() and not (directory / "gallery.json").is_file():
+        raise ValueError(f"{directory} exists and is not a gallery: choose another path")
+    if directory.exists() and not overwrite:
+        raise ValueError(f"{directory} is a gallery already: pass overwrite to replace it")
 
 
 def _sorted(

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from models.bundle import Bundle
 from models.predict import Photos, predict
-from retrieval.gallery import Gallery
+from retrieval.gallery import Gallery, check_target
+from retrieval.gallery_header import check_accuracy
 from retrieval.photo_table import FIELDS
 
 KEPT = tuple(name for name in FIELDS if name not in ("key", "path"))
@@ -51,6 +52,7 @@ def build_gallery(
     """
     from data.folder_photos import FolderPhotos
 
+    check_accuracy(accuracy_m, "accuracy_m")
     photos = FolderPhotos(images, csv, bundle.img_size)
     left_out = [f"row {r.row}: {r.id}: {r.reason}" for r in photos.table.refused.itertuples()]
     predicted = predict(bundle, Photos(photos, photos.refused), batch_size, workers, device)
@@ -59,7 +61,7 @@ def build_gallery(
     records = [
         {
             "key": key,
-            "path": photos.path_of(key).name,
+            "path": photos.path_of(key).relative_to(images).as_posix(),
             **{name: plain(facts.at[key, name]) for name in columns},
         }
         for key in predicted.keys

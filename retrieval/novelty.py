@@ -99,7 +99,9 @@ class Novelty:
         for start in range(0, len(gallery), BLOCK_ROWS):
             block = slice(start, start + BLOCK_ROWS)
             scores = descriptors @ np.asarray(gallery.descriptors[block], dtype=np.float32).T
-            scores[places @ unit_vectors(gallery.lat[block], gallery.lon[block]).T >= near] = -np.inf
+            scores[
+                places @ unit_vectors(gallery.lat[block], gallery.lon[block]).T >= near
+            ] = -np.inf
             top = scores.argmax(axis=1)
             top_score = scores[np.arange(len(rows)), top]
             better = top_score > best_score

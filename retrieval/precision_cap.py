@@ -2,7 +2,9 @@
 
 A capped position is the centre of an S2 cell at least as wide as the cap, so that many queries
 cannot be averaged to something finer; gallery matches, whose positions would give it away, are
-withheld, and cells finer than the cap are merged into the coarser cell that holds them.
+withheld, and cells finer than the cap are merged into the coarser cell that holds them. The radius
+is measured from these coarse cells alone: were it to follow the position, it would tell it. A
+street answer becomes one of its coarse cell and keeps its confidence.
 """
 
 from dataclasses import replace
@@ -24,8 +26,8 @@ def cap_level(cap_km: float) -> int:
     Raises:
         ValueError: the cap is not positive.
     """
-    if not cap_km > 0:
-        raise ValueError(f"a precision cap must be above 0 km, got {cap_km}")
+    if not 0 < cap_km < np.inf:
+        raise ValueError(f"a precision cap must be a number of km above 0, got {cap_km}")
     return int(np.clip(np.floor(np.log2(_MIN_WIDTH_KM / cap_km)), 0, s2.MAX_LEVEL))
 
 
@@ -34,15 +36,21 @@ def capped(fix: Fix, cap_km: float) -> Fix:
     if cap_km == 0:
         return fix
     level = cap_level(cap_km)
-    center_lat, center_lon = s2.centers(s2.cell_ids([fix.lat], [fix.lon], level))
-    moved_km = float(haversine_km(fix.lat, fix.lon, center_lat[0], center_lon[0]))
+    snapped = s2.cell_ids([fix.lat], [fix.lon], level)
+    center_lat, center_lon = (float(x[0]) for x in s2.centers(snapped))
+    cells, held, accuracy_km = _merged(fix.cells, level), snapped, fix.radius_km
+    if fix.level != "street":
+        held = np.concatenate([snapped, s2.from_tokens(cell.token for cell in cells)])
+        accuracy_km = 0.0
+    corners = s2.corners(held).reshape(-1, 2)
+    reach_km = float(haversine_km(center_lat, center_lon, corners[:, 0], corners[:, 1]).max())
     return replace(
         fix,
-        lat=float(center_lat[0]),
-        lon=float(center_lon[0]),
-        radius_km=max(cap_km, fix.radius_km + moved_km),
+        lat=center_lat,
+        lon=center_lon,
+        radius_km=max(cap_km, reach_km + accuracy_km),
         level="cell" if fix.level == "street" else fix.level,
-        cells=_merged(fix.cells, level),
+        cells=cells,
         matches=(),
         notes=(*fix.notes, f"precision capped at {cap_km:g} km by the operator"),
     )
@@ -65,7 +73,7 @@ def _merged(cells: tuple[CellGuess, ...], level: int) -> tuple[CellGuess, ...]:
             )
         known = merged.get(cell.token)
         if known is not None:
-            total = known.probability + cell.probability
+            total = min(1.0, known.probability + cell.probability)  # rounding may carry it over
             cell = replace(known, probability=total, photos=known.photos + cell.photos)
         merged[cell.token] = cell
     return tuple(sorted(merged.values(), key=lambda cell: -cell.probability))

@@ -129,9 +129,10 @@ def rendered(readme: str, figures: dict[str, Any]) -> str:
         marks = f"<!-- demo:{name} -->", f"<!-- /demo:{name} -->"
         pattern = re.escape(marks[0]) + r".*?" + re.escape(marks[1])
         filled = f"{marks[0]}\n{text}\n{marks[1]}"
-        readme, found = re.subn(pattern, lambda _, filled=filled: filled, readme, flags=re.DOTALL)
-        if found != 1:
-            raise ValueError(f"README.md has {found} parts marked demo:{name}, not one")
+        parts = re.split(pattern, readme, flags=re.DOTALL)
+        if len(parts) != 2:
+            raise ValueError(f"README.md has {len(parts) - 1} parts marked demo:{name}, not one")
+        readme = filled.join(parts)
     return readme
 
 

@@ -1,27 +1,15 @@
-"""A tiny partition and tiny models, made in a second."""
+"""Tiny models, made in a second."""
 
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # an unreachable hub answers at once
 
-import numpy as np
 import pytest
 import torch
 
 from models.geocell_vit import Architecture, GeocellViT
-from partitioning.partition import build_partition
 
 TINY_VIT = {"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
-
-
-@pytest.fixture(scope="session")
-def partition():
-    """Three nested levels over 3,000 clustered positions."""
-    rng = np.random.default_rng(0)
-    lat = np.clip(rng.choice([-30, 10, 45, 52], 3000) + rng.normal(0, 4, 3000), -89, 89)
-    lon = rng.choice([-100, 5, 12, 110], 3000) + rng.normal(0, 4, 3000)
-    t = {"coarse": (10, 800), "middle": (10, 200), "fine": (10, 60)}
-    return build_partition(lat, lon, t)
 
 
 @pytest.fixture

@@ -8,27 +8,10 @@ import numpy as np
 import pytest
 
 from models.bundle import Bundle
-from models.calibration import Calibration
-from models.export import load_model, onnx_difference, save_bundle
+from models.export import load_model, onnx_difference
 from models.session import open_session
 from partitioning import partition as partition_file
 from partitioning.partition import build_partition
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory, partition):
-    import torch
-
-    from models.geocell_vit import Architecture, GeocellViT
-
-    torch.manual_seed(0)
-    args = {"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
-    cells = {level: len(cells) for level, cells in partition.levels.items()}
-    shape = Architecture(cells, "vit_tiny_patch16_224", args, img_size=32)
-    model = GeocellViT(shape, pretrained=False)
-    calibration = Calibration(1.5, ((0.9, 0.97),), 0.1, 50)
-    directory = tmp_path_factory.mktemp("run") / "bundle"
-    return save_bundle(model, partition, calibration, directory, {"name": "tiny"})
 
 
 @pytest.fixture

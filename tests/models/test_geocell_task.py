@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -86,7 +87,7 @@ def test_a_map_only_model_learns_nothing_without_maps(task, batch):
 def test_a_loss_that_is_not_finite_names_the_photos(task, batch):
     made = task()
     made.model.scene_head.weight.data.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="nan on photos p0, p1, .*p7: lower --lr"):
+    with pytest.raises(FloatingPointError, match=r"nan on photos p0, p1, .*p7: lower --lr"):
         made.training_step(batch, 0)
 
 
@@ -144,7 +145,7 @@ def test_the_schedule_climbs_then_falls_to_nothing(task):
         optimizer.step()
         schedule.step()
     np.testing.assert_allclose(rates[:10], 0.01 * np.arange(1, 11) / 10)
-    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[10:]))
     assert rates[55] == pytest.approx(0.005)
     assert rates[100] == pytest.approx(0, abs=1e-12)
     assert configured["lr_scheduler"]["interval"] == "step"

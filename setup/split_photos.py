@@ -1,0 +1,68 @@
+"""Divide photos into training, validation and test, no photographer in two of them.
+
+Photos of one photographer are alike (one camera, one journey, series of the same view), so a split
+by photo tests on near-copies of what was trained on.
+"""
+
+import hashlib
+import math
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+SPLITS = ("train", "val", "test")
+
+
+def split_photos(
+    groups: Sequence[Hashable], val_share: float, test_share: float, seed: int = 0
+) -> NDArray[np.int64]:
+    """Draw whole groups into validation and test until these have their share; the rest trains.
+
+    A group that would overfill both goes to training. The draw hangs on the groups' names and
+    `seed` alone, not on the order of the photos.
+
+    Args:
+        groups: the photographer of each photo, or another name where it stands for itself.
+        val_share: share of the photos for validation, 0 for none.
+        test_share: share of the photos for testing, 0 for none.
+        seed: of the draw.
+
+    Returns:
+        int64 `(N,)`: indexes into `SPLITS`.
+
+    Raises:
+        ValueError: the shares are not in 0..1 or leave nothing to train with, or a split that
+            should have photos has none.
+    """
+    shares = (1 - val_share - test_share, val_share, test_share)
+    if not all(math.isfinite(share) and 0 <= share for share in shares) or shares[0] <= 0:
+        raise ValueError(
+            f"val_share {val_share:g}, test_share {test_share:g}: neither may be negative, and "
+            "their sum must be under 1"
+        )
+    members: dict[Hashable, list[int]] = {}
+    for photo, group in enumerate(groups):
+        members.setdefault(group, []).append(photo)
+    split = np.zeros(len(groups), np.int64)
+    room = [0] + [max(1, round(share * len(groups))) if share else 0 for share in shares[1:]]
+    for group in sorted(members, key=lambda group: _draw(group, seed)):
+        fits = [name for name in (1, 2) if len(members[group]) <= room[name]]
+        if fits:
+            split[members[group]] = fits[0]
+            room[fits[0]] -= len(members[group])
+    _check(split, shares, len(members))
+    return split
+
+
+def _draw(group: Hashable, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}:{group!r}".encode()).digest()
+
+
+def _check(split: NDArray[np.int64], shares: tuple[float, ...], num_groups: int) -> None:
+    for number, (name, share) in enumerate(zip(SPLITS, shares, strict=True)):
+        if share and not (split == number).any():
+            raise ValueError(
+                f"the {name} split has no photo: {len(split)} photos of {num_groups} photographers "
+                f"do not divide like that; give more photos, or other shares than {share:g}"
+            )

@@ -1,0 +1,137 @@
+"""train_vit.py from end to end."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import simplejpeg
+import torch
+from safetensors.torch import load_file
+
+import test_vit as testing  # under its own name, pytest would take it for a test
+import train_vit as training
+from data.shards import ShardWriter
+from models.bundle import Bundle
+from models.export import load_model, onnx_difference
+
+
+def test_a_fast_run_leaves_a_whole_bundle_and_the_curves(bundle):
+    opened = Bundle.open(bundle)
+    assert onnx_difference(load_model(opened), bundle / "model.onnx") < 1e-4
+    assert opened.calibration.photos == 32
+    origin = opened.config["origin"]
+    assert (origin["training photos"], origin["validation photos"]) == (96, 32)
+    assert origin["settings"]["img_size"] == 32
+    assert origin["name"] in (bundle / "README.md").read_text()
+    metrics = pd.read_csv(bundle / "csv" / "metrics.csv")
+    assert {"train/loss", "val/loss", "val/top1_fine", "val/within_25_km"} <= set(metrics.columns)
+    assert metrics["step"].max() == 1
+    assert list((bundle / "tensorboard").glob("events.out.tfevents.*"))
+    assert (bundle / "checkpoints" / "last.ckpt").is_file()
+    assert not list(bundle.rglob("*.tmp"))
+
+
+def test_a_fast_run_warns_of_nothing(fast_run):
+    assert [str(w.message) for w in fast_run[1]] == []
+
+
+def test_a_model_learns_where_photos_are(train, shards):
+    code, out, _ = train("learned", "--epochs 10 --lr 3e-3 --inputs rgb --min_scale 0.9")
+    assert code == 0
+    flags = ["--model", str(out), "--shards", str(shards / "val"), "--workers", "0"]
+    assert testing.main([*flags, "--device", "cpu"]) == 0
+    rows = json.loads((out / "test" / "table.json").read_text())["rows"]
+    within = {name: row["within_km"]["750"] for name, row in rows.items()}
+    for name in ("coarse", "hierarchical"):
+        assert within[name]["low"] > within["prior"]["high"]
+        assert rows[name]["median_km"] < rows["prior"]["median_km"] / 5
+
+
+@pytest.mark.parametrize(
+    ("flags", "levels"),
+    [
+        ("--s2_cells coarse --inputs rgb", ["coarse"]),
+        ("--s2_cells middle --inputs seg", ["coarse", "middle"]),
+    ],
+)
+def test_fewer_levels_and_other_inputs(flags, levels, train, shards):
+    code, out, _ = train("few", f"--epochs 1 {flags}")
+    assert code == 0
+    opened = Bundle.open(out)
+    heads = {n.split(".")[1] for n in load_file(out / "model.safetensors") if "cell_heads" in n}
+    assert heads == set(levels) == set(opened.levels)
+    flags = ["--model", str(out), "--shards", str(shards / "val"), "--workers", "0"]
+    assert testing.main([*flags, "--device", "cpu"]) == 0
+    table = json.loads((out / "test" / "table.json").read_text())
+    assert list(table["rows"]) == [*levels, "hierarchical", "prior"]
+    used = 21 if opened.config["architecture"]["inputs"] == "seg" else 32
+    assert (table["photos"], opened.calibration.photos) == (used, used)
+    assert len(table["unreadable"]) == 32 - used
+    cells = opened.partition.levels[levels[-1]]
+    answers = pd.read_csv(out / "test" / "predictions.csv")["pred_lat"]
+    assert set(np.round(answers, 6)) <= set(np.round(cells.lat, 6))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--backbone nonsense", "unknown backbone"),
+        ("--backbone_args depth", "'depth' is not name=value"),
+        ("--backbone_args nonsense=1", "does not take these arguments"),
+        ("--precision 7", "Precision"),
+        ("--lr 1e30", "the loss became"),
+        ("--data /nowhere", "no shards in /nowhere/train"),
+        ("--t_fine 500 1000", "would not nest"),
+        ("--t_coarse 97 99 --t_middle 97 99 --t_fine 97 99", "lower t_min"),
+    ],
+)
+def test_bad_input_of_train_vit(flags, message, train):
+    code, _, error = train("bad", f"--epochs 1 {flags}")
+    assert (code, error.count("\n")) == (2, 1)
+    assert error.startswith("error: ")
+    assert message in error
+
+
+@pytest.fixture
+def jpeg_of_grey():
+    return simplejpeg.encode_jpeg(np.full((40, 40, 3), 128, np.uint8))
+
+
+def test_a_map_only_model_needs_maps(train, tmp_path, jpeg_of_grey):
+    for split in ("train", "val"):
+        with ShardWriter(tmp_path / "d" / split) as writer:
+            for i in range(4):
+                writer.write(f"p{i}", jpeg_of_grey, {"lat": 1.0, "lon": 1.0}, None)
+    code, _, error = train(
+        "maps", "--inputs seg --t_coarse 1 9 --t_middle 1 9 --t_fine 1 9", tmp_path / "d"
+    )
+    assert (code, "no photo in" in error, "segmentation map" in error) == (2, True, True)
+
+
+@pytest.mark.parametrize(
+    ("flags", "devices"),
+    [
+        ("", [0]),
+        ("--cuda_base cuda:2", [2]),
+        ("--cuda_base cuda", [0]),
+        ("--device_ids 1", [1]),
+        ("--device_ids 0 1", [0, 1]),
+    ],
+)
+def test_gpus(flags, devices, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    recipe = training.parse_recipe("", f"--data d --out o {flags}".split())
+    assert training.accelerator(recipe) == {"accelerator": "gpu", "devices": devices}
+    on_cpu = training.parse_recipe("", ["--data", "d", "--out", "o", "--device", "cpu"])
+    assert training.accelerator(on_cpu)["accelerator"] == "cpu"
+
+
+@pytest.mark.parametrize("flags", ["--cuda_base gpu0", "--cuda_base cuda:x", "--device_ids 4"])
+def test_gpus_that_are_not_there(flags, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    recipe = training.parse_recipe("", f"--data d --out o {flags}".split())
+    with pytest.raises(ValueError, match=r"cuda:0|not visible"):
+        training.accelerator(recipe)
