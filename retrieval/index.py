@@ -52,6 +52,7 @@ def build_gallery(
     """
     from data.folder_photos import FolderPhotos
 
+    check_target(directory, overwrite)  # before the work, not after it
     check_accuracy(accuracy_m, "accuracy_m")
     photos = FolderPhotos(images, csv, bundle.img_size)
     left_out = [f"row {r.row}: {r.id}: {r.reason}" for r in photos.table.refused.itertuples()]

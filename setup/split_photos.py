@@ -36,7 +36,7 @@ def split_photos(
             should have photos has none.
     """
     shares = (1 - val_share - test_share, val_share, test_share)
-    if not all(math.isfinite(share) and 0 <= share for share in shares) or shares[0] <= 0:
+    if not all(math.isfinite(share) and share >= 0 for share in shares) or shares[0] <= 0:
         raise ValueError(
             f"val_share {val_share:g}, test_share {test_share:g}: neither may be negative, and "
             "their sum must be under 1"
@@ -63,6 +63,6 @@ def _check(split: NDArray[np.int64], shares: tuple[float, ...], num_groups: int)
     for number, (name, share) in enumerate(zip(SPLITS, shares, strict=True)):
         if share and not (split == number).any():
             raise ValueError(
-                f"the {name} split has no photo: {len(split)} photos of {num_groups} photographers "
-                f"do not divide like that; give more photos, or other shares than {share:g}"
+                f"the {name} split has no photo: {len(split)} photos in {num_groups} groups "
+                f"(photographers) do not divide so; give more photos, or another share than {share:g}"
             )

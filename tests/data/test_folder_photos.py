@@ -1,3 +1,5 @@
+"""Photos in a folder: found by id, never outside it, unreadable ones named."""
+
 import numpy as np
 import pytest
 import torch

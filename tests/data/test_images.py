@@ -1,3 +1,5 @@
+"""Decoding: every format and orientation to upright RGB, every damage to a clear error."""
+
 import io
 import struct
 import subprocess

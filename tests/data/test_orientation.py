@@ -1,3 +1,5 @@
+"""EXIF orientation against Pillow's own transposition."""
+
 import io
 
 import numpy as np

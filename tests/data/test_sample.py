@@ -1,3 +1,5 @@
+"""Keys, metadata and positions of samples: what is taken, what is refused."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""The order of samples: each once an epoch on all ranks, the same after a resume."""
+
 import pytest
 
 from data.sampler import ResumableSampler

@@ -1,3 +1,5 @@
+"""Shards: written deterministically, read by webdataset and the other way round."""
+
 import io
 import json
 import subprocess

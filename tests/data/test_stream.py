@@ -1,3 +1,5 @@
+"""The training stream: items, workers of both kinds, resume to the pixel."""
+
 import logging
 import pickle
 

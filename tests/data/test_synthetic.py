@@ -1,3 +1,5 @@
+"""Synthetic shards are what they say and the same every time."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Photo tables: synonyms, refused rows with reasons, unusable files."""
+
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,3 +1,5 @@
+"""Walking hostile and damaged tars: resynchronised, reported, never extracted."""
+
 import io
 import tarfile
 

@@ -1,3 +1,5 @@
+"""Photo and map get the same geometry; testing agrees with and without torch."""
+
 import numpy as np
 import pytest
 import torch

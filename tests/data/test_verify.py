@@ -1,3 +1,5 @@
+"""Every lost or altered sample is found and named."""
+
 import io
 import shutil
 import tarfile

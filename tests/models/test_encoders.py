@@ -1,3 +1,5 @@
+"""Encoders: normalisation inside, what each kind reads."""
+
 import numpy as np
 import pytest
 import torch

@@ -1,3 +1,5 @@
+"""Training steps: masks, metrics, the schedule, learning on synthetic photos."""
+
 import math
 from itertools import pairwise
 from types import SimpleNamespace

@@ -1,3 +1,5 @@
+"""Loaders over a data directory, and what is wrong with unusable ones."""
+
 import numpy as np
 import pytest
 import simplejpeg

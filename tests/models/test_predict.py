@@ -1,3 +1,5 @@
+"""Prediction over folders and shards: order kept, unreadable photos listed."""
+
 import numpy as np
 import pytest
 import torch

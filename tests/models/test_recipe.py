@@ -1,3 +1,5 @@
+"""Settings: every flag with help and default, the seed's flags, bad values."""
+
 import re
 from dataclasses import MISSING, asdict, fields
 

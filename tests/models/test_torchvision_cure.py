@@ -1,3 +1,5 @@
+"""torchvision, timm and Lightning import beside a CPU torch."""
+
 import builtins
 import subprocess
 import sys

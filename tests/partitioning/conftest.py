@@ -1,3 +1,5 @@
+"""Positions that are hard for S2, and s2sphere's answers."""
+
 from types import SimpleNamespace
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Rings cut at 180 degrees and around the poles."""
+
 import numpy as np
 import pytest
 

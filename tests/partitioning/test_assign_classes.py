@@ -1,3 +1,5 @@
+"""The command: cells, classes, refused rows and a picture from a CSV."""
+
 import hashlib
 import json
 

@@ -1,3 +1,5 @@
+"""Files that are whole or not there."""
+
 import pytest
 
 from partitioning.atomic_file import atomic_path

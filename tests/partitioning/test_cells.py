@@ -1,3 +1,5 @@
+"""Adaptive cells against a naive partition with s2sphere."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Land outlines: closed, in range, and over land."""
+
 import numpy as np
 import pytest
 

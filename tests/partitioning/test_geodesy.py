@@ -1,3 +1,5 @@
+"""Distances and means on the sphere against formulas and known cities."""
+
 import math
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Cells as GeoJSON: right ring, right side, split at the antimeridian."""
+
 import json
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The curve's lookup tables against their recursive definition."""
+
 import numpy as np
 import pytest
 import s2sphere

@@ -1,3 +1,5 @@
+"""Three nested levels: naive oracle, reproducible, saved and checked."""
+
 import subprocess
 import sys
 

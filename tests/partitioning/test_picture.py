@@ -1,3 +1,5 @@
+"""The map picture is drawn and its command works."""
+
 import numpy as np
 import pytest
 from PIL import Image

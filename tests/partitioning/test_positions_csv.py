@@ -1,3 +1,5 @@
+"""Positions from CSVs: synonyms, exact numbers, refused rows."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""S2 arithmetic equals s2sphere on every point tried."""
+
 import math
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Small galleries with known neighbours."""
+
 import hashlib
 
 import numpy as np

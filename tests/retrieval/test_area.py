@@ -1,3 +1,5 @@
+"""Rectangles, across the antimeridian too."""
+
 import numpy as np
 import pytest
 

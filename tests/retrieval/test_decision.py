@@ -280,8 +280,6 @@ def test_an_empty_gate_leaves_the_cells_answer_and_a_note(world, street_at, enco
     assert "holds no photo inside the region" in fix.notes[-1]
     cells_alone = decide(encoding, world)
     assert (fix.lat, fix.lon, fix.cells) == (cells_alone.lat, cells_alone.lon, cells_alone.cells)
-        *(decide(encoding, world).__dict__[n] for n in ("lat", "lon", "cells")),
-    )
 
 
 def test_calibration_is_told(world, partition, encode):

@@ -1,3 +1,5 @@
+"""Recall and intervals against loops and published values."""
+
 import math
 
 import numpy as np

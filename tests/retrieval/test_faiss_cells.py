@@ -1,3 +1,5 @@
+"""The batch searcher finds what an exact scan finds."""
+
 import subprocess
 import sys
 

@@ -1,3 +1,5 @@
+"""Galleries: S2 order, whole or not there, another model's or damaged ones refused."""
+
 import json
 import sqlite3
 

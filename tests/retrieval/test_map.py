@@ -1,3 +1,5 @@
+"""Maps: self-contained, escaped, forbidding every request."""
+
 import base64
 import hashlib
 import io

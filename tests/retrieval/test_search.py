@@ -1,3 +1,5 @@
+"""Exact search against brute force in float64, ties and areas included."""
+
 import itertools
 import math
 
