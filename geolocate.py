@@ -74,27 +74,26 @@ class Geolocator:
             ValueError: bundle or gallery is damaged, they do not belong together, or a bad cap.
         """
         check_cap(precision_cap_km)
-        from threading import Thread
+        from concurrent.futures import ThreadPoolExecutor
 
         from models.session import engine_of, open_session, warm_up
 
         chosen = engine_of(Path(model)) if engine == "auto" else engine
-        thread = Thread(target=warm_up, args=(chosen,))
-        thread.start()  # the engine's import overlaps with reading the cells
-        try:
+        # Another thread imports the engine and opens it while this one reads cells and gallery.
+        with ThreadPoolExecutor(1) as beside:
+            beside.submit(warm_up, chosen)
             from models.bundle import Bundle
             from retrieval.decision import Street
 
             bundle = Bundle.open(model)
+            session = beside.submit(open_session, bundle, chosen)
             world = _world(bundle)
             street = None
             if gallery is not None:
                 from retrieval.gallery import Gallery
 
                 street = Street(Gallery.open(gallery, bundle.model_sha256), world)
-        finally:
-            thread.join()
-        return cls(open_session(bundle, chosen), world, street, precision_cap_km)
+        return cls(session.result(), world, street, precision_cap_km)
 
     def locate(
         self,

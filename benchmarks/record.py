@@ -33,9 +33,7 @@ def section(script: str, arguments: list[str]) -> str:
     """Run one benchmark; its output under its command."""
     command = ["-m", f"benchmarks.{script}", *arguments]
     print(f"$ python {' '.join(command)}", flush=True)
-    answer = subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, check=False
-    )
+    answer = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
     print(answer.stdout, answer.stderr if answer.returncode else "", sep="", flush=True)
     if answer.returncode:
         raise SystemExit(f"error: benchmarks.{script} failed")

@@ -89,6 +89,7 @@ def coverage(
         mass: nominal probability.
     """
     threshold = calibration.threshold(mass)
-    regions = [region(row, threshold, reach=not calibration.photos) for row in posterior]
+    reach = not calibration.thresholds
+    regions = [region(row, threshold, reach) for row in posterior]
     held = sum(int(cell in chosen) for cell, chosen in zip(true_cells, regions, strict=True))
     return Coverage(mass, held, len(posterior), float(np.median([len(r) for r in regions])))

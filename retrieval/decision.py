@@ -132,7 +132,7 @@ def _cell_fix(
         posterior = np.where(inside, posterior, 0) / share
         notes.append(f"the area holds {share:.1%} of the unrestricted posterior")
     threshold = calibration.threshold(mass)
-    chosen = region(posterior, threshold, reach=not calibration.photos)
+    chosen = region(posterior, threshold, reach=not calibration.thresholds)
     chosen = chosen[inside[chosen]]  # a region that is to hold everything takes cells of mass 0 too
     if not np.isfinite(threshold):
         notes.append(

@@ -15,6 +15,7 @@ from models.bundle import Bundle
 from models.predict import Photos, predict
 from retrieval.gallery import Gallery, check_target
 from retrieval.gallery_header import check_accuracy
+from retrieval.novelty import Novelty
 from retrieval.photo_table import FIELDS
 
 KEPT = tuple(name for name in FIELDS if name not in ("key", "path"))
@@ -77,6 +78,7 @@ def build_gallery(
         overwrite=overwrite,
         accuracy_m=accuracy_m,
     )
+    Novelty(gallery).save()
     return gallery, left_out + predicted.unreadable
 
 

@@ -15,12 +15,15 @@ So two things are measured on the gallery alone, with no labelled queries:
   conformal p-values", 2023). That holds for queries like the gallery's photos; others go lower.
 """
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from partitioning.atomic_file import atomic_path
 from partitioning.geodesy import EARTH_RADIUS_KM, haversine_km, unit_vectors
 from retrieval.gallery import Gallery
 
@@ -75,7 +78,41 @@ class Novelty:
 
     @cached_property
     def wrong_standouts(self) -> NDArray[np.float64]:
-        """Standouts of cohort photos matched to another place than their own, ascending."""
+        """Standouts of cohort photos matched to another place than their own, ascending.
+
+        Read from the gallery's directory where `save` has put them.
+
+        Raises:
+            ValueError: what lies there is not what `save` writes.
+        """
+        stored = self._path
+        return self._measured() if stored is None or not stored.is_file() else self._read(stored)
+
+    @property
+    def _path(self) -> Path | None:
+        """Where the wrong standouts of this place radius lie; None for a gallery in memory."""
+        directory = self.gallery.directory
+        return directory and directory / f"wrong_standouts_{self.place_radius_m:g}m.json"
+
+    def save(self) -> None:
+        """Measure the wrong standouts now and keep them in the gallery's directory.
+
+        A large gallery takes seconds, which would otherwise be part of its first answer.
+        """
+        if self._path is not None:
+            with atomic_path(self._path) as temporary:
+                temporary.write_text(json.dumps(self._measured().tolist()))
+
+    def _read(self, path: Path) -> NDArray[np.float64]:
+        try:
+            values = np.array(json.loads(path.read_text()), dtype=np.float64)
+            if values.ndim == 1 and np.isfinite(values).all() and (np.diff(values) >= 0).all():
+                return values
+        except (TypeError, ValueError):
+            pass  # as unusable as values that are out of order
+        raise ValueError(f"{path} is damaged; remove it, and it is measured again")
+
+    def _measured(self) -> NDArray[np.float64]:
         rows, descriptors = self._cohort
         count = min(len(rows), max(FEWEST_PROBES, MAX_PAIRS // len(self.gallery)))
         probes = np.linspace(0, len(rows) - 1, count).round().astype(np.int64)

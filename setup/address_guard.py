@@ -123,10 +123,11 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
     """
 
     def __init__(self, max_connections: int, allow_private: bool = False) -> None:
-        super().__init__()
+        certificates = httpx.create_ssl_context()
+        super().__init__(verify=certificates)
         # httpx has no public place for a network backend; its own pool takes one.
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
+            ssl_context=certificates,
             max_connections=max_connections,
             max_keepalive_connections=max_connections,
             network_backend=_GuardedBackend(allow_private),

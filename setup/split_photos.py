@@ -19,8 +19,8 @@ def split_photos(
 ) -> NDArray[np.int64]:
     """Draw whole groups into validation and test until these have their share; the rest trains.
 
-    A group that would overfill both goes to training. The draw hangs on the groups' names and
-    `seed` alone, not on the order of the photos.
+    A group that would overfill both goes to training; a split that no group fits takes the smallest
+    one. The draw hangs on the groups' names and `seed` alone, not on the order of the photos.
 
     Args:
         groups: the photographer of each photo, or another name where it stands for itself.
@@ -45,12 +45,17 @@ def split_photos(
     for photo, group in enumerate(groups):
         members.setdefault(group, []).append(photo)
     split = np.zeros(len(groups), np.int64)
+    drawn = sorted(members, key=lambda group: _draw(group, seed))
     room = [0] + [max(1, round(share * len(groups))) if share else 0 for share in shares[1:]]
-    for group in sorted(members, key=lambda group: _draw(group, seed)):
+    for group in drawn:
         fits = [name for name in (1, 2) if len(members[group]) <= room[name]]
         if fits:
             split[members[group]] = fits[0]
             room[fits[0]] -= len(members[group])
+    for name in (1, 2):
+        left = [group for group in drawn if not split[members[group][0]]]
+        if shares[name] and left and not (split == name).any():
+            split[members[min(left, key=lambda group: len(members[group]))]] = name
     _check(split, shares, len(members))
     return split
 
@@ -63,6 +68,6 @@ def _check(split: NDArray[np.int64], shares: tuple[float, ...], num_groups: int)
     for number, (name, share) in enumerate(zip(SPLITS, shares, strict=True)):
         if share and not (split == number).any():
             raise ValueError(
-                f"the {name} split has no photo: {len(split)} photos in {num_groups} groups "
-                f"(photographers) do not divide so; give more photos, or another share than {share:g}"
+                f"the {name} split has no photo: {len(split)} photos, {num_groups} photographers; "
+                "a photographer's photos stay together; give more, or a share of 0"
             )

@@ -20,6 +20,7 @@ from models.geocell_vit import Architecture, GeocellViT
 from partitioning.atomic_file import atomic_path
 from partitioning.partition import LEVELS
 from retrieval.gallery import Gallery
+from retrieval.novelty import Novelty
 from setup.leave_one_out import ACCURACY_M, Photos, fit_world, gallery_records
 
 BACKBONE, IMG_SIZE = "efficientnet_lite1", 320
@@ -91,7 +92,7 @@ def build_street_model(photos: Photos, model_dir: Path, gallery_dir: Path) -> Bu
     }
     bundle = save_bundle(model, world.partition, world.calibration, model_dir, origin)
     table = kept.table
-    Gallery.create(
+    gallery = Gallery.create(
         gallery_dir,
         kept.descriptors,
         table.lat.to_numpy(),
@@ -101,6 +102,7 @@ def build_street_model(photos: Photos, model_dir: Path, gallery_dir: Path) -> Bu
         overwrite=True,
         accuracy_m=ACCURACY_M,
     )
+    Novelty(gallery).save()
     write_queries(photos.table, queries, set(table.place), model_dir / "queries.csv")
     return bundle
 

@@ -38,7 +38,7 @@ CLASSES = (
     "high mountain",
     "ice",
 )
-WATER, ICE = 0, 7
+WATER, MOUNTAIN, HIGH_MOUNTAIN, ICE = 0, 5, 6, 7
 PALETTE = np.array(
     [
         (60, 110, 190),
@@ -80,6 +80,7 @@ HEIGHT_COLOURS = np.array(
 FLAT_SHADE = 0.887  # level ground: the published 255 is printed as 226
 GREY_SPREAD = 14  # between the channels of what still counts as grey
 WATER_BLUENESS = 20  # blue above red
+SHORE_PX = 2  # how far the sea's blue runs into the land once colours are averaged
 PLATEAU_MAX_LAT = 45.0
 ICE_RADIUS_PX = 8
 BITS = 5  # of each channel that the colour table keeps
@@ -130,7 +131,21 @@ def terrain_classes(relief: np.ndarray, lat: np.ndarray) -> np.ndarray:
     is_ice = _box_mean(grey.astype(np.uint8) * 255, ICE_RADIUS_PX) >= 128
     classes[grey] = np.where(is_ice[grey], ICE, WATER)
     classes[relief[..., 2].astype(np.int16) - relief[..., 0] > WATER_BLUENESS] = WATER
-    return classes
+    return _with_low_shores(classes)
+
+
+def _with_low_shores(classes: np.ndarray) -> np.ndarray:
+    """Give mountains beside water the lowest class of the land within `SHORE_PX`.
+
+    Where all land around is mountains, by an alpine lake, they stay.
+    """
+    reach_px = 2 * SHORE_PX + 1
+    water = classes == WATER
+    land = Image.fromarray(np.where(water, np.uint8(255), classes))
+    lowest = np.asarray(land.filter(ImageFilter.MinFilter(reach_px)))
+    by_water = Image.fromarray(water.astype(np.uint8)).filter(ImageFilter.MaxFilter(reach_px))
+    wrong = (np.asarray(by_water) > 0) & np.isin(classes, (MOUNTAIN, HIGH_MOUNTAIN))
+    return np.where(wrong, lowest, classes)
 
 
 def _box_mean(picture: np.ndarray, radius_px: int) -> np.ndarray:

@@ -89,9 +89,11 @@ def test_coverage(mass, calibration):
         gathered, chosen = 0.0, []
         for best in sorted(range(12), key=lambda c: -row[c]):
             gathered += row[best]
-            if chosen and gathered > threshold + 1e-9:
+            if chosen and calibration.thresholds and gathered > threshold + 1e-9:
                 break
             chosen.append(best)
+            if not calibration.thresholds and gathered >= mass - 1e-9:
+                break
         held += cell in chosen
         sizes.append(len(chosen))
     assert coverage(posterior, true_cells, calibration, mass) == (mass, held, 40, np.median(sizes))

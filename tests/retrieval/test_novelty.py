@@ -133,3 +133,22 @@ def test_a_gallery_of_one_place_proves_nothing(street, photos):
     assert np.isnan(novelty.standout(stranger(), 0, 0.99))
     assert len(novelty.wrong_standouts) == 0
     assert p_of(novelty, stranger()) == 1 == novelty.smallest_p_value
+
+
+def test_saved_standouts_are_read_back_and_damaged_ones_refused(tmp_path):
+    rng = np.random.default_rng(3)
+    lat, lon = rng.uniform(-60, 60, 40), rng.uniform(-170, 170, 40)
+    photos = [{"key": str(i)} for i in range(40)]
+    vectors = rng.normal(size=(40, 16))
+    gallery = Gallery.create(tmp_path / "g", vectors, lat, lon, photos, "0" * 64)
+    measured = Novelty(gallery).wrong_standouts
+    Novelty(gallery).save()
+    (stored,) = (tmp_path / "g").glob("wrong_standouts_*.json")
+    np.testing.assert_array_equal(Novelty(gallery).wrong_standouts, measured)
+    stored.write_text("[0.5, 0.75]")
+    assert Novelty(gallery).wrong_standouts.tolist() == [0.5, 0.75]
+    assert len(Novelty(gallery, place_radius_m=50.0).wrong_standouts) == len(measured)
+    for damaged in ("[0.75, 0.5]", "[NaN]", "[", "{}"):
+        stored.write_text(damaged)
+        with pytest.raises(ValueError, match="damaged"):
+            _ = Novelty(gallery).wrong_standouts
