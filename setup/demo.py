@@ -110,7 +110,7 @@ def main() -> int:
     parser.add_argument(
         "--photos", type=Path, metavar="DIR", help="landmark photos by id, where apt is not there"
     )
-    parser.add_argument("--epochs", type=int, default=10, help="passes of the world training")
+    parser.add_argument("--epochs", type=int, default=8, help="passes of the world training")
     parser.add_argument("--again", action="store_true", help="start over; downloads are kept")
     parsed = parser.parse_args()
     start = time.monotonic()
