@@ -8,7 +8,7 @@ BIN := .venv/bin
 .PHONY: demo test slow environment benchmarks
 
 demo: environment
-	$(BIN)/python -m setup.demo
+	$(BIN)/python -m setup.demo $(ARGS)
 
 test: environment
 	$(BIN)/python -m pytest

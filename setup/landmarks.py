@@ -57,7 +57,10 @@ def from_package(cache: Path) -> Read:
     def read(img_id: str) -> bytes:
         row = rows.loc[img_id]
         if row.rcc not in opened:
-            opened[row.rcc] = QtResources.open(next(tree.rglob(row.rcc)))
+            found = next(tree.rglob(row.rcc), None)
+            if found is None:
+                raise ImageError(f"{img_id}: the package has no {row.rcc}")
+            opened[row.rcc] = QtResources.open(found)
         resources = opened[row.rcc]
         path = next((path for path in resources.files if path.endswith(row.resource)), None)
         if path is None:

@@ -29,6 +29,7 @@ from retrieval.search import search
 # So few photos make only the smallest of partitions: a handful of photos a cell.
 THRESHOLDS = {"coarse": (1, 40), "middle": (1, 15), "fine": (1, 5)}
 REGION_MASSES = (0.5, 0.8, 0.95)
+GATE_MASS = 0.8  # of the gated recall: with so few photos no region of 95% can be had
 ACCURACY_M = 500.0  # how exact the table's positions are, see setup/landmarks.csv
 NO_MODEL = "0" * 64  # an in-memory gallery needs no hash of weights
 
@@ -88,7 +89,7 @@ class Outcome(NamedTuple):
         img_id, place: the query.
         known: another photo of the place was in the gallery.
         rank: of the first photo of the place in the whole gallery, 0 = best; -1 if unknown.
-        gated_rank: the same inside the region; -1 where the region lost it.
+        gated_rank: the same inside the region of `GATE_MASS`; -1 where the region lost it.
         fix: the answer.
         half: the answer of the cells, with the region of nominal 50%.
         cells_km: error of the cells' answer.
@@ -184,6 +185,7 @@ def locate_one(photos: Photos, row: int) -> Outcome:
         photos.descriptors[row],
     )
     fix = decide(encoding, world, street, top_k=len(table))
+    gated = decide(encoding, world, street, GATE_MASS, len(table))
     cells_only = decide(encoding, world)
     ranked = [
         p["key"] for p in gallery.photos(search(gallery, encoding.descriptor, len(table)).rows)
@@ -199,7 +201,7 @@ def locate_one(photos: Photos, row: int) -> Outcome:
         me.place,
         bool(same_place),
         first_rank(ranked, same_place),
-        first_rank([match.key for match in fix.matches], same_place),
+        first_rank([match.key for match in gated.matches], same_place),
         fix,
         decide(encoding, world, mass=0.5),
         error_km(cells_only.lat, cells_only.lon),

@@ -27,8 +27,11 @@ def gather() -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: the demo has not run.
+        ValueError: it skipped steps, so that its time says nothing.
     """
     demo = json.loads((PICTURES / "demo.json").read_text())
+    if not demo["fresh"]:
+        raise ValueError("the last demo skipped steps: run `make demo ARGS=--again` for its time")
     answer = subprocess.run(
         [sys.executable, "geolocate.py", demo["photo"]],
         cwd=ROOT,
@@ -65,7 +68,10 @@ def street_block(street: dict[str, Any]) -> str:
     lines += ["", "| | of | | 95% interval |", "|---|---|---|---|"]
     named = [
         *((f"R@{k}, whole gallery", s) for k, s in street["recall"].items()),
-        *((f"R@{k}, inside the region", s) for k, s in street["recall in the region"].items()),
+        *(
+            (f"R@{k}, inside the region of nominal {street['gate mass']:.0%}", s)
+            for k, s in street["recall in the region"].items()
+        ),
         ("known queries answered with a street position", street["known accepted"]),
         ("of these, at the right place", street["accepted and right"]),
         ("unknown queries refused", street["unknown refused"]),
@@ -143,6 +149,10 @@ def main() -> int:
     except FileNotFoundError as error:
         sys.stderr.write(f"error: {error.filename} is not there; run `make demo` first\n")
         return 2
+    except ValueError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    DOCS.mkdir(exist_ok=True)
     for name in SHOWN:
         shutil.copyfile(PICTURES / name, DOCS / name)
     with atomic_path(DOCS / "figures.json") as temporary:

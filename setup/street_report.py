@@ -12,7 +12,7 @@ from partitioning.atomic_file import atomic_path
 from retrieval.evaluate import WORLD_THRESHOLDS_KM, wilson_interval
 from retrieval.fix_map import thumbnail, write_fix_map
 from retrieval.map import write_overview
-from setup.leave_one_out import REGION_MASSES, Outcome
+from setup.leave_one_out import GATE_MASS, REGION_MASSES, Outcome
 
 KS = (1, 5)
 
@@ -47,6 +47,7 @@ def summarise(outcomes: list[Outcome]) -> dict[str, Any]:
         "unknown": len(unknown),
         "within_km": within,
         "recall": {str(k): share(sum(0 <= o.rank < k for o in known), n) for k in KS},
+        "gate mass": GATE_MASS,
         "recall in the region": {
             str(k): share(sum(0 <= o.gated_rank < k for o in known), n) for k in KS
         },
@@ -85,7 +86,10 @@ def print_report(figures: dict[str, Any], console: Console) -> None:
     console.print(table)
     lines = [
         *((f"R@{k}, whole gallery", s) for k, s in figures["recall"].items()),
-        *((f"R@{k}, inside the region", s) for k, s in figures["recall in the region"].items()),
+        *(
+            (f"R@{k}, inside the region of nominal {figures['gate mass']:.0%}", s)
+            for k, s in figures["recall in the region"].items()
+        ),
         ("known queries answered with a street position", figures["known accepted"]),
         ("  of these at the right place", figures["accepted and right"]),
         ("unknown queries refused (no street position)", figures["unknown refused"]),
