@@ -56,7 +56,7 @@ def train(recipe: Recipe) -> Path:
     if not trainer.is_global_zero:
         return out
 
-    calibration = calibrate(task, photos.val_dataloader())
+    calibration = calibrate(task, photos.whole_val_dataloader())
     origin = {
         "name": out.name,
         "training photos": photos.num_train,

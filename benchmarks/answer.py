@@ -13,6 +13,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -22,9 +23,9 @@ import simplejpeg
 WITH_TIMM = """
 import models.torchvision_cure, timm, torch, PIL.Image, torchvision.transforms as t
 model = timm.create_model("tf_efficientnet_lite1", pretrained=False).eval()
-steps = t.Compose([t.Resize(320), t.CenterCrop(320), t.ToTensor(), t.Normalize([0.5] * 3, [0.5] * 3)])
+steps = [t.Resize(320), t.CenterCrop(320), t.ToTensor(), t.Normalize([0.5] * 3, [0.5] * 3)]
 with torch.inference_mode():
-    model(steps(PIL.Image.open({photo!r}).convert("RGB"))[None])
+    model(t.Compose(steps)(PIL.Image.open({photo!r}).convert("RGB"))[None])
 """
 
 
@@ -50,7 +51,8 @@ def main() -> None:
     options = parser.parse_args()
     if not (options.model / "config.json").is_file():
         raise SystemExit(f"error: no model bundle in {options.model}; run `make demo` first")
-    photo = str(options.photo or synthetic_photo(options.model / "synthetic.jpg"))
+    folder = tempfile.TemporaryDirectory()
+    photo = str(options.photo or synthetic_photo(Path(folder.name) / "synthetic.jpg"))
     answer = ["geolocate.py", photo, "--model", str(options.model)]
     if options.gallery.is_dir():
         answer += ["--gallery", str(options.gallery)]
@@ -76,6 +78,7 @@ def main() -> None:
         )
     over = medians["geolocate.py --help"] - medians["bare interpreter"]
     print(f"--help over a bare interpreter: {over:.3f} s (goal 0.1)")
+    print("goals of an answer: 0.6 s through ONNX Runtime, 1.5 s through torch")
 
 
 def synthetic_photo(path: Path) -> Path:

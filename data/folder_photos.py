@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from data.images import ImageError, decode_seg, read_bytes, read_rgb
+from data.sample import safe_key
 from data.tables import read_photo_table
 from data.transforms import EvalTransform, check_same_size
 
@@ -79,7 +80,7 @@ class FolderPhotos(Dataset[dict[str, Any]]):
         Raises:
             ImageError: there is none in the folder.
         """
-        path = find(self.images, key, EXTENSIONS)
+        path = find(self.images, key, EXTENSIONS) or find(self.images, safe_key(key), EXTENSIONS)
         if path is None:
             raise ImageError(f"{key}: no such photo in {self.images}")
         return path

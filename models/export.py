@@ -50,6 +50,8 @@ def save_bundle(
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
+    # No config, no bundle: what is interrupted here cannot pass for a mix of old and new.
+    (directory / "config.json").unlink(missing_ok=True)
     model = model.cpu().eval()
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     with atomic_path(directory / "model.safetensors") as temporary:

@@ -140,8 +140,13 @@ class PhotoModule(pl.LightningDataModule):
         self._train_loader = batches(self.train_stream, sampler, self.workers)
         return self._train_loader
 
+    def whole_val_dataloader(self) -> PhotoLoader:
+        """Every validation photo once, on this process alone."""
+        sampler = ResumableSampler(self.num_val, self.batch_size, shuffle=False)
+        return batches(self.val_stream, sampler, self.workers)
+
     def val_dataloader(self) -> PhotoLoader:
-        """Every validation photo once, in order."""
+        """This rank's share of the validation photos, in order."""
         sampler = ResumableSampler(
             self.num_val,
             self.batch_size,

@@ -106,9 +106,13 @@ def decide(
         max_false_match: accept a match only if wrong ones would look as good at most this often.
 
     Raises:
-        ValueError: `mass`, `top_k` or `area` is out of range, or no cell lies in the area.
+        ValueError: `mass`, `top_k` or `area` is out of range, or neither a cell nor a gallery photo
+            lies in the area.
     """
-    fix, chosen = _cell_fix(encoding, world, mass, area)
+    if area is not None and street is not None and _only_the_gallery_reaches(area, world, street):
+        fix, chosen = _blind_fix(encoding, world, mass, area), np.zeros(0, dtype=np.int64)
+    else:
+        fix, chosen = _cell_fix(encoding, world, mass, area)
     if street is None:
         return fix
     matches = street.search(encoding, world.cells.ids[chosen], top_k, area)
@@ -116,6 +120,33 @@ def decide(
         note = "the gallery holds no photo inside the region" + (" and area" if area else "")
         return replace(fix, notes=(*fix.notes, note))
     return _street_fix(fix, encoding, street, matches, max_false_match)
+
+
+def _only_the_gallery_reaches(area: Area, world: World, street: Street) -> bool:
+    """Whether gallery photos lie in an area that holds no cell of the model."""
+    check_area(area)
+    return not cells_in_area(world.cells.ids, area).any() and bool(
+        len(street.gallery.rows_in_area(area))
+    )
+
+
+def _blind_fix(encoding: Encoding, world: World, mass: float, area: Area) -> Fix:
+    """The answer for an area that the model knows nothing of, before the gallery is asked."""
+    fix, _ = _cell_fix(encoding, world, mass, None)
+    west, south, east, north = area
+    lat, lon = nearest_in_area(fix.lat, fix.lon, area)
+    corners_lat, corners_lon = np.array([south, south, north, north]), np.array([west, east] * 2)
+    return replace(
+        fix,
+        lat=lat,
+        lon=lon,
+        radius_km=float(haversine_km(corners_lat, corners_lon, lat, lon).max()),
+        level="unknown",
+        confidence=0.0,
+        calibrated=False,
+        cells=(),
+        notes=("the model has no cell in the area: only the gallery can answer",),
+    )
 
 
 def _cell_fix(

@@ -2,11 +2,11 @@
 
     python -m setup.build_shards --images DIR --csv photos.csv --output DIR [--seg DIR]
 
-Writes OUTPUT/train and OUTPUT/val (and OUTPUT/test), each with manifest and index (data/shards.py),
-and OUTPUT/refused.csv: every row that did not get in, and why. Photos are found by their id, with
-or without an extension, or by the key that `setup.download_images` names them by. JPEGs are packed
-as they are, orientation tag included, which our readers obey; other formats become upright JPEGs.
-The same input gives the same bytes.
+Writes OUTPUT/train and OUTPUT/val (and OUTPUT/test), each with manifest and index
+(data/shards.py), and OUTPUT/refused_photos.csv: every row that did not get in, and why. Photos are
+found by their id, with or without an extension, or by the key that `setup.download_images` names
+them by. JPEGs are packed as they are, orientation tag included, which our readers obey; other
+formats become upright JPEGs. The same input gives the same bytes.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from setup.packed import Packed
 from setup.sample_metadata import READERS, metadata, with_scene_column
 from setup.split_photos import SPLITS, split_photos
 
-REFUSED = "refused.csv"
+REFUSED = "refused_photos.csv"
 JPEG_QUALITY = 95
 COLUMNS = ["row", "image_id", "id", "path", "lat", "lon", *READERS]
 

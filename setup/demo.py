@@ -8,8 +8,8 @@
     others.
 (c) One call of geolocate.py on a photo that nothing has seen.
 
-Tiles, photographs and a trained world model that are there are kept; `--again` trains anew. Every command that runs is printed, so that
-it can be run by hand.
+Tiles, photographs and a trained world model that are there are kept; `--again` trains anew. Every
+command that runs is printed, so that it can be run by hand.
 """
 
 import argparse

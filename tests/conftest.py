@@ -3,6 +3,9 @@
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # an unreachable hub answers at once
+# Tiny networks gain nothing from threads, and on a busy machine threads that wait for each other
+# make a test take ten times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

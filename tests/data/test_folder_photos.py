@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import simplejpeg
 import torch
 
 from data.folder_photos import EXTENSIONS, FolderPhotos, find
 from data.images import decode_rgb, decode_seg
+from data.sample import safe_key
 from data.transforms import EvalTransform
 
 
@@ -99,3 +101,13 @@ def test_refused_rows_are_counted(folder, tmp_path):
     opened = FolderPhotos(folder.photos, table, 32)
     assert (opened.keys, opened.refused) == (["bare"], 4)
     assert opened.table.refused["row"].tolist() == [2, 3, 4, 5]
+
+
+def test_photos_that_the_downloader_saved_under_safe_keys_are_found(tmp_path):
+    (tmp_path / "photos").mkdir()
+    jpg = simplejpeg.encode_jpeg(np.full((40, 50, 3), 90, np.uint8))
+    (tmp_path / "photos" / f"{safe_key('7f/1a.jpg')}.jpg").write_bytes(jpg)
+    (tmp_path / "t.csv").write_text("IMG_ID,LAT,LON\n7f/1a.jpg,1,2\n")
+    item = FolderPhotos(tmp_path / "photos", tmp_path / "t.csv", 32)[0]
+    assert item["valid"]
+    assert item["key"] == "7f/1a.jpg"

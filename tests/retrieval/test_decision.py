@@ -178,7 +178,7 @@ def test_an_area_across_the_antimeridian(pacific, street_at, encode):
 @pytest.mark.parametrize(
     ("area", "error"),
     [
-        ((-160.0, -5.0, -150.0, 5.0), "none of the model's cells"),
+        ((-160.0, -45.0, -150.0, -35.0), "none of the model's cells"),
         ((10.0, 50.0, 20.0, 40.0), "south above its north"),
         ((10.0, 40.0, 200.0, 50.0), "leaves the map"),
         ((np.nan, 40.0, 20.0, 50.0), "four numbers"),
@@ -262,3 +262,21 @@ def test_scenes_only_where_the_model_knows_them(world, encode):
     assert decide(encoding, world).scene == {}
     scene = decide(encoding, dataclasses.replace(world, knows_scenes=True)).scene
     assert scene == pytest.approx({"indoor": 0.2, "natural": 0.3, "urban": 0.5}, abs=1e-6)
+
+
+def test_an_area_that_only_the_gallery_reaches_is_answered_by_it(world, street_at, encode):
+    area = (-150.0, -60.0, -140.0, -50.0)
+    assert not cells_in_area(world.cells.ids, area).any()
+    far = street_at(
+        world, np.r_[np.linspace(40, 50, 39), -55.0], np.r_[np.linspace(0, 10, 39), -145]
+    )
+    look = np.asarray(far.gallery.descriptors[np.argmin(far.gallery.lat)], dtype=np.float32)
+    fix = decide(encode(world, 0, descriptor=look), world, far, area=area)
+    assert (fix.level, len(fix.matches)) == ("street", 1)
+    assert (fix.lat, fix.lon) == pytest.approx((-55, -145))
+    other = decide(encode(world, 0, descriptor=-look), world, far, area=area)
+    assert other.level == "unknown"
+    assert in_area(np.array([other.lat]), np.array([other.lon]), area).all()
+    assert other.cells == ()
+    assert other.region_geojson["features"] == []
+    assert any("only the gallery" in note for note in other.notes)

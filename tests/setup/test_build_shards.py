@@ -74,7 +74,7 @@ def test_photos_go_in_as_they_are(folder):
     for split in SPLITS:
         assert verify(folder / "shards" / split).ok
     assert len(list((folder / "shards" / "train").glob("*.tar"))) == 3
-    assert pd.read_csv(folder / "shards" / "refused.csv").empty
+    assert pd.read_csv(folder / "shards" / "refused_photos.csv").empty
 
 
 def test_no_photographer_is_in_two_splits(folder):
@@ -103,7 +103,7 @@ def test_nothing_is_lost_in_silence(folder, encode, picture):
     write_table(folder, [dict(zip(("id", "lat", "lon"), row, strict=True)) for row in table])
     packed = build(folder, val_share=0)
     assert [s.key for s in samples(folder)["train"]] == ["p0", "p3"]
-    refused = pd.read_csv(folder / "shards" / "refused.csv", keep_default_na=False)
+    refused = pd.read_csv(folder / "shards" / "refused_photos.csv", keep_default_na=False)
     reasons = refused["reason"].str.partition(":")[0]
     assert list(zip(refused["row"], refused["id"], reasons, strict=True)) == [
         (2, "gone", "no such photo"),
@@ -262,7 +262,7 @@ def test_a_split_of_damaged_photos_is_an_error(folder):
     (folder / "img" / f"{val.key}.jpg").write_bytes(b"damaged")
     with pytest.raises(ValueError, match="stays empty: see"):
         build(folder)
-    assert pd.read_csv(folder / "shards" / "refused.csv")["id"].tolist() == [val.key]
+    assert pd.read_csv(folder / "shards" / "refused_photos.csv")["id"].tolist() == [val.key]
 
 
 def test_command_line(folder, capsys):
@@ -273,6 +273,6 @@ def test_command_line(folder, capsys):
     shown = capsys.readouterr().out
     assert "train" in shown
     assert "1 refused, no such photo" in shown
-    assert str(folder / "out" / "refused.csv") in shown
+    assert str(folder / "out" / "refused_photos.csv") in shown
     assert main(words) == 2
     assert capsys.readouterr().err.startswith("error: ")

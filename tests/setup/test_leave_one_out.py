@@ -12,7 +12,7 @@ from setup.street_report import summarise
 
 @pytest.fixture(scope="module")
 def photos():
-    """Clear clusters: 24 synthetic places, seven with two views, of which one pair is a near-copy."""
+    """Clear clusters: 24 synthetic places, seven with two views; one pair is a near-copy."""
     rng = np.random.default_rng(0)
     rows, centres = [], rng.normal(size=(24, 48))
     for place in range(24):
