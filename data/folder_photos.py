@@ -46,7 +46,7 @@ class FolderPhotos(Dataset[dict[str, Any]]):
         self.keys = [str(key) for key in photos["image_id"]]
         self.lat, self.lon = photos["lat"].to_numpy(), photos["lon"].to_numpy()
         self.refused = len(self.table.refused)
-        if not any(find(images, key, EXTENSIONS) for key in self.keys):
+        if not any(photo_of(images, key) for key in self.keys):
             raise ValueError(
                 f"none of the {len(self.keys)} photos of {csv} is in {images}; "
                 "photos must be named by their id"
@@ -80,7 +80,7 @@ class FolderPhotos(Dataset[dict[str, Any]]):
         Raises:
             ImageError: there is none in the folder.
         """
-        path = find(self.images, key, EXTENSIONS) or find(self.images, safe_key(key), EXTENSIONS)
+        path = photo_of(self.images, key)
         if path is None:
             raise ImageError(f"{key}: no such photo in {self.images}")
         return path
@@ -99,6 +99,11 @@ class FolderPhotos(Dataset[dict[str, Any]]):
         except ValueError as error:
             raise ImageError(str(error)) from error
         return seg
+
+
+def photo_of(folder: Path, key: str) -> Path | None:
+    """The photo of a key, under its own name or the one that the downloader gives it."""
+    return find(folder, key, EXTENSIONS) or find(folder, safe_key(key), EXTENSIONS)
 
 
 def map_of(folder: Path, key: str) -> Path | None:

@@ -64,7 +64,7 @@ def build_gallery(
     if "heading" in facts.columns:
         headings = pd.to_numeric(facts["heading"], errors="coerce")
         unusable = facts.index[headings.isna() & facts["heading"].notna()]
-        left_out += [f"{key}: kept without its heading, which is no number" for key in unusable]
+        left_out += [f"the heading of {key}: not a number" for key in unusable]
         facts = facts.assign(heading=headings)
     columns = [name for name in KEPT if name in facts.columns]
     records = [
@@ -122,8 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    sys.stdout.write(f"gallery {p.gallery}: {len(gallery)} photos, {len(left_out)} remarks\n")
-    sys.stdout.writelines(f"  {reason}\n" for reason in left_out)
+    sys.stdout.write(f"gallery {p.gallery}: {len(gallery)} photos, {len(left_out)} left out\n")
+    sys.stdout.writelines(f"  left out: {reason}\n" for reason in left_out)
     return 0
 
 
