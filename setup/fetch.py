@@ -16,6 +16,8 @@ import httpx
 
 from setup.address_guard import BlockedAddressError, GuardedTransport
 
+GONE = 410
+PLACEHOLDER = "photo_unavailable"
 PASSING_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity"}
 
@@ -98,6 +100,7 @@ async def _get(client: httpx.AsyncClient, url: str, limits: Limits) -> bytes:
     """One attempt; whatever goes wrong becomes a FetchError."""
     try:
         async with asyncio.timeout(limits.timeout_s), client.stream("GET", url) as response:
+            _refuse_placeholder(url, response)
             return await _body(response, limits.max_bytes)
     except BlockedAddressError as error:
         raise FetchError(f"blocked address: {error}") from error
@@ -115,6 +118,13 @@ async def _get(client: httpx.AsyncClient, url: str, limits: Limits) -> bytes:
         raise
     except Exception as error:  # a strange answer must cost its own row, not the whole list
         raise FetchError(f"strange answer: {type(error).__name__}: {error}") from error
+
+
+def _refuse_placeholder(url: str, response: httpx.Response) -> None:
+    """Flickr answers for a deleted photo with a redirect to a picture that says so."""
+    name = response.url.path.rpartition("/")[2]
+    if response.history and name.startswith(PLACEHOLDER) and PLACEHOLDER not in url:
+        raise FetchError("deleted: the server sends a placeholder instead", GONE)
 
 
 async def _body(response: httpx.Response, max_bytes: int) -> bytes:

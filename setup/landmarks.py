@@ -17,6 +17,7 @@ import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -29,11 +30,15 @@ from partitioning.atomic_file import atomic_path
 from setup.debian_package import PackageError, fetch
 from setup.qt_resources import QtResourceError, QtResources
 
+if TYPE_CHECKING:  # brings httpx, which only the photos' sources need
+    from setup.download_settings import Settings
+
 PACKAGE = "gcompris-qt-data"
 TABLE = Path(__file__).with_name("landmarks.csv")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
 COMMONS_PAGE = "https://commons.wikimedia.org/wiki/File:"
 COMMONS_FILE = "https://commons.wikimedia.org/wiki/Special:FilePath/"
+POLITE_WORKERS = 2
 WIDTH_PX = 1024  # of photos from their sources, like those in the package
 
 Read = Callable[[str], bytes]  # img_id -> the file's bytes
@@ -86,12 +91,19 @@ def from_folder(folder: Path) -> Read:
     return read
 
 
-def from_sources(cache: Path) -> Read:
-    """Download photos from the pages that the table names, then read them."""
+def from_sources(cache: Path, settings: "Settings | None" = None) -> Read:
+    """Download photos from the pages that the table names, then read them.
+
+    Args:
+        cache: folder of the downloads; what is there is not asked for again.
+        settings: how to ask; by default few at a time, as Wikimedia asks of programs.
+    """
     from setup.download_images import download
+    from setup.download_settings import Settings
 
     urls = [(row.img_id, source_file(row.source_url)) for row in read_table().itertuples()]
-    download([(img_id, url) for img_id, url in urls if url], cache)
+    settings = settings or Settings(workers=POLITE_WORKERS)
+    download([(img_id, url) for img_id, url in urls if url], cache, settings)
     return from_folder(cache)
 
 
@@ -142,8 +154,9 @@ def as_jpeg(data: bytes, name: str) -> bytes:
 
 
 def credit(row: dict) -> str:
-    """A line for ATTRIBUTION.txt."""
-    return f"{row['img_id']}: {row['author']}; {row['licence']}; {row['source_url']}\n"
+    """A line for ATTRIBUTION.txt; a derived picture names the photographer it was derived from."""
+    parts = (row["author"], row["licence"], row["based_on"], row["source_url"])
+    return f"{row['img_id']}: {'; '.join(filter(None, parts))}\n"
 
 
 def open_source(photos: Path | None, output: Path) -> Read:

@@ -156,6 +156,16 @@ def test_redirects(server, tmp_path, picture, encode):
     assert get(server, "/nonsense", folder=tmp_path / "5").error
 
 
+def test_a_placeholder_is_no_photo(server, tmp_path, picture, encode):
+    place = "/pw/images/en-us/photo_unavailable.png"
+    server.answers[place] = server.body(encode(picture(), "PNG"))
+    server.answers["/1_abc_z.jpg"] = server.status(302, Location=place)
+    row = get(server, "/1_abc_z.jpg", folder=tmp_path / "1")
+    assert (row.cause, row.is_gone) == ("deleted", True)
+    assert not list(tmp_path.rglob("*.jpg"))
+    assert get(server, place, folder=tmp_path / "2").error == ""  # asked for by its own name
+
+
 def test_private_addresses_are_refused_on_every_hop(server, tmp_path, picture, encode, monkeypatch):
     """127.0.0.7 plays a public server that sends us to our own machine."""
     honest = guard.is_public

@@ -8,6 +8,7 @@ from PIL import Image
 
 from partitioning.geodesy import haversine_km, position_problems
 from setup import landmarks
+from setup.download_settings import Settings
 
 
 @pytest.fixture
@@ -66,6 +67,29 @@ def test_commons_pages_become_files():
     assert url.startswith("https://commons.wikimedia.org/wiki/Special:FilePath/")
     assert "Gizah_%26_co%2C_%281%29.jpg?width=1024" in url
     assert landmarks.source_file("https://example.org/a.jpg") == ""
+
+
+def test_photos_from_their_sources(server, tmp_path, picture, encode, monkeypatch):
+    """Two pages of four answer, and two are dead; the others have none."""
+    ids = landmarks.read_table().img_id[:4].tolist()
+    pages = iter([*(f"{server.root}/{img_id}" for img_id in ids), *[""] * 1000])
+    monkeypatch.setattr(landmarks, "source_file", lambda page: next(pages))
+    for img_id in ids[:2]:
+        server.answers[f"/{img_id}"] = server.body(encode(picture()))
+    read = landmarks.from_sources(tmp_path / "cache", Settings(allow_private=True))
+    had, missing = landmarks.write_landmarks(read, tmp_path / "out")
+    assert had.img_id.tolist() == ids[:2]
+    assert len(missing) == len(landmarks.read_table()) - 2
+    assert [server.asked[f"/{img_id}"] for img_id in ids] == [1, 1, 1, 1]
+
+
+def test_a_derived_picture_credits_its_photographer():
+    rows = landmarks.read_table().set_index("img_id", drop=False)
+    line = landmarks.credit(rows.loc["taj_mahal_2"].to_dict())
+    for part in ("Coudoin", "CC-BY-SA 4.0", "Dhirad", "Taj_Mahal_in_March_2004.jpg"):
+        assert part in line
+    plain = landmarks.credit(rows.loc["red_pyramid_0"].to_dict())
+    assert plain.startswith("red_pyramid_0: Chipdawes; Public Domain; https://")
 
 
 def test_no_apt_falls_back_to_the_sources(monkeypatch, tmp_path, capsys):
