@@ -14,12 +14,10 @@ import importlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import models.torchvision_cure  # noqa: F401  isort: skip  (before timm, which imports torchvision)
-import timm
 import torch
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
+IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 EFFICIENTNET_LITE = ("efficientnet_lite0", "efficientnet_lite1")
 # Those weights were converted from TensorFlow, which scaled pixels as (x - 127) / 128.
 _LITE_MEAN, _LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
@@ -159,6 +157,10 @@ def build_backbone(
 def _timm_network(
     name: str, img_size: int, in_channels: int, pretrained: bool, arguments: dict[str, Any]
 ) -> Any:
+    # Here and not above: it takes seconds, and EfficientNet-Lite answers without it.
+    import models.torchvision_cure  # noqa: F401  isort: skip  (timm imports torchvision)
+    import timm
+
     if not timm.is_model(name):
         close = timm.list_models(f"*{name.split('.')[0].split('_')[0]}*")[:8]
         raise ValueError(

@@ -51,7 +51,7 @@ def test_weights_that_cannot_be_had_say_what_to_do(monkeypatch):
         if pretrained:
             raise OSError("no connection")
 
-    monkeypatch.setattr("models.backbones.timm.create_model", unreachable)
+    monkeypatch.setattr("timm.create_model", unreachable)
     with pytest.raises(ValueError, match=r"--no-pretrained.*efficientnet_lite1"):
         build_backbone("vit_tiny_patch16_224", 64, pretrained=True)
 
