@@ -1,6 +1,6 @@
 """Run every benchmark and write what they print, with date and machine, to RESULTS.md.
 
-    python -m benchmarks.record [--photos DIR]
+    python -m benchmarks.record [--photos DIR] [--only decode reader]
 
 Figures of a GPU stand in a section of their own, with the card; this script leaves them alone.
 """
@@ -8,6 +8,7 @@ Figures of a GPU stand in a section of their own, with the card; this script lea
 import argparse
 import datetime
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,11 @@ from partitioning.atomic_file import atomic_path
 RESULTS = Path(__file__).with_name("RESULTS.md")
 SCRIPTS = ("s2_ids", "partition", "decode", "reader", "search", "answer")
 TAKE_PHOTOS = ("decode", "reader")
+HEAD = """# Measured speed
+
+Written by `python -m benchmarks.record`: what each script printed. The machine is shared: ratios
+hold better than absolute figures.
+"""
 
 
 def processor() -> str:
@@ -30,7 +36,7 @@ def processor() -> str:
 
 
 def section(script: str, arguments: list[str]) -> str:
-    """Run one benchmark; its output under its command."""
+    """Run one benchmark; its output under its command, with date and machine."""
     command = ["-m", f"benchmarks.{script}", *arguments]
     print(f"$ python {' '.join(command)}", flush=True)
     answer = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
@@ -39,26 +45,32 @@ def section(script: str, arguments: list[str]) -> str:
         raise SystemExit(f"error: benchmarks.{script} failed")
     shown = " ".join(arg if not arg.startswith(("/", "..")) else "DIR" for arg in command)
     output = answer.stdout.replace(arguments[1], "DIR") if arguments else answer.stdout
-    return f"## {script}\n\n```\n$ python {shown}\n{output.rstrip()}\n```\n"
+    return (
+        f"## {script}\n\n{datetime.date.today().isoformat()}, {processor()}, Python "
+        f"{platform.python_version()}, torch {torch.__version__.partition('+')[0]}\n\n"
+        f"```\n$ python {shown}\n{output.rstrip()}\n```\n"
+    )
+
+
+def sections(text: str) -> dict[str, str]:
+    """The sections of a results file by their titles, in their order."""
+    parts = re.split(r"^(?=## )", text, flags=re.MULTILINE)[1:]
+    return {part.splitlines()[0].removeprefix("## "): part.rstrip() + "\n" for part in parts}
 
 
 def main() -> None:
-    """Run them all."""
+    """Run them, and write each section as soon as it is measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=Path, help="folder of real photos, for decode and reader")
-    photos = parser.parse_args().photos
-    head = (
-        "# Measured speed\n\nWritten by `python -m benchmarks.record`: what each script printed, "
-        f"on {datetime.date.today().isoformat()}, {processor()}, Python "
-        f"{platform.python_version()}, torch {torch.__version__.partition('+')[0]}. The machine is "
-        "shared: ratios hold better than absolute figures.\n"
-    )
-    parts = [
-        section(name, ["--photos", str(photos)] if photos and name in TAKE_PHOTOS else [])
-        for name in SCRIPTS
-    ]
-    with atomic_path(RESULTS) as temporary:
-        temporary.write_text("\n".join([head, *parts]))
+    parser.add_argument("--photos", type=Path, help="folder of real photos, for some of them")
+    parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=SCRIPTS, help="which to run")
+    options = parser.parse_args()
+    for name in options.only:
+        takes_photos = options.photos and name in TAKE_PHOTOS
+        measured = section(name, ["--photos", str(options.photos)] if takes_photos else [])
+        known = sections(RESULTS.read_text()) if RESULTS.is_file() else {}
+        ordered = {key: known[key] for key in SCRIPTS if key in known} | known | {name: measured}
+        with atomic_path(RESULTS) as temporary:
+            temporary.write_text("\n".join([HEAD, *ordered.values()]))
 
 
 if __name__ == "__main__":

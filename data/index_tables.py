@@ -2,7 +2,8 @@
 
 The manifest has a row a shard (shard, samples, bytes, sha256); the index a row a sample: key,
 shard, offset and length of its members, lat, lon, scene, and the CRC-32 of its members, which
-tells which samples of an altered shard are altered.
+tells which samples of an altered shard are altered. The manifest's file metadata may hold the
+classes of the segmentation maps (data/seg_classes.py).
 """
 
 import hashlib
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.sample import parse_metadata, position_of, scene_of
+from data.seg_classes import SegClasses
 from partitioning.atomic_file import atomic_path
 
 MANIFEST, INDEX = "manifest.parquet", "index.parquet"
@@ -31,6 +33,8 @@ INDEX_SCHEMA = pa.schema(
     + [(f"{member}_{part}", pa.int64()) for member in MEMBERS for part in ("offset", "length")]
     + [("lat", pa.float64()), ("lon", pa.float64()), ("scene", pa.int8()), ("crc32", pa.uint32())]
 )
+
+SEG_CLASSES = b"seg_classes"  # key of the manifest's file metadata
 
 Span = tuple[int, int]  # offset and length of a member, in bytes
 NOWHERE: Span = (-1, -1)  # of a member that is not there
@@ -99,14 +103,42 @@ class TableRows:
         for column, value in (row | {"sha256": sha256(path)}).items():
             self._manifest[column].append(value)
 
-    def write(self, directory: Path) -> None:
-        """Write both tables, each atomically, the manifest last: it says the folder is complete."""
-        for name, columns, schema in (
-            (INDEX, self._index, INDEX_SCHEMA),
-            (MANIFEST, self._manifest, MANIFEST_SCHEMA),
-        ):
-            with atomic_path(directory / name) as path:
-                pq.write_table(pa.table(columns, schema=schema), path)
+    def tables(self) -> tuple[pa.Table, pa.Table]:
+        """Index and manifest."""
+        return (
+            pa.table(self._index, schema=INDEX_SCHEMA),
+            pa.table(self._manifest, schema=MANIFEST_SCHEMA),
+        )
+
+    def write(self, directory: Path, seg_classes: SegClasses | None = None) -> None:
+        """Write both tables."""
+        write_tables(directory, *self.tables(), seg_classes)
+
+
+def write_tables(
+    directory: Path, index: pa.Table, manifest: pa.Table, seg_classes: SegClasses | None = None
+) -> None:
+    """Write both tables, each atomically, the manifest last: it says the folder is complete."""
+    if seg_classes is not None:
+        manifest = manifest.replace_schema_metadata({SEG_CLASSES: seg_classes.to_json()})
+    for name, table in ((INDEX, index), (MANIFEST, manifest)):
+        with atomic_path(directory / name) as path:
+            pq.write_table(table, path)
+
+
+def read_seg_classes(directory: str | Path) -> SegClasses | None:
+    """What the numbers in the segmentation maps of a folder of shards mean, if it says so.
+
+    Raises:
+        ValueError: there is no readable manifest, or what it says is no table of classes.
+    """
+    path = Path(directory) / MANIFEST
+    read_table(path, MANIFEST_SCHEMA)  # its errors are the ones to show
+    text = (pq.read_schema(path).metadata or {}).get(SEG_CLASSES)
+    try:
+        return None if text is None else SegClasses.from_json(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; segment the photos again") from error
 
 
 def sha256(path: Path) -> str:
