@@ -60,19 +60,9 @@ def build_gallery(
     photos = FolderPhotos(images, csv, bundle.img_size)
     left_out = [f"row {r.row}: {r.id}: {r.reason}" for r in photos.table.refused.itertuples()]
     predicted = predict(bundle, Photos(photos, photos.refused), batch_size, workers, device)
-    facts = photos.table.photos.set_index("image_id")
-    if "heading" in facts.columns:
-        headings = pd.to_numeric(facts["heading"], errors="coerce")
-        unusable = facts.index[headings.isna() & facts["heading"].notna()]
-        left_out += [f"the heading of {key}: not a number" for key in unusable]
-        facts = facts.assign(heading=headings)
-    columns = [name for name in KEPT if name in facts.columns]
+    facts, no_headings = _facts(photos.table.photos)
     records = [
-        {
-            "key": key,
-            "path": photos.path_of(key).relative_to(images).as_posix(),
-            **{name: plain(facts.at[key, name]) for name in columns},
-        }
+        {"key": key, "path": photos.path_of(key).relative_to(images).as_posix(), **facts[key]}
         for key in predicted.keys
     ]
     gallery = Gallery.create(
@@ -86,7 +76,21 @@ def build_gallery(
         accuracy_m=accuracy_m,
     )
     Novelty(gallery).save()
-    return gallery, left_out + predicted.unreadable
+    return gallery, left_out + no_headings + predicted.unreadable
+
+
+def _facts(photos: pd.DataFrame) -> tuple[dict[str, dict[str, object]], list[str]]:
+    """What the gallery keeps of each photo, by id, and which headings are none."""
+    facts, unusable = photos.set_index("image_id"), []
+    if "heading" in facts.columns:
+        headings = pd.to_numeric(facts["heading"], errors="coerce")
+        unusable = facts.index[headings.isna() & facts["heading"].notna()].tolist()
+        facts = facts.assign(heading=headings)
+    kept = facts[[name for name in KEPT if name in facts.columns]].to_dict("index")
+    plain_facts = {
+        str(key): {name: plain(value) for name, value in row.items()} for key, row in kept.items()
+    }
+    return plain_facts, [f"the heading of {key}: not a number" for key in unusable]
 
 
 def plain(value: object) -> object:

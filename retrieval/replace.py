@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from partitioning.atomic_file import flush
+
 
 @contextmanager
 def replaced_directory(directory: Path) -> Iterator[Path]:
@@ -22,7 +24,7 @@ def replaced_directory(directory: Path) -> Iterator[Path]:
     try:
         yield new
         for path in [*new.iterdir(), new]:
-            _sync(path)
+            flush(path)
         if directory.exists():
             directory.rename(old)
         try:
@@ -31,15 +33,7 @@ def replaced_directory(directory: Path) -> Iterator[Path]:
             if old.exists():
                 old.rename(directory)
             raise
-        _sync(directory.parent)
+        flush(directory.parent)
     finally:
         shutil.rmtree(new, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
