@@ -76,7 +76,9 @@ class PlaceName:
         try:
             east, north = (_finite(fields[key]) for key in ("utm_east", "utm_north"))
             zone = int(fields.get("utm_zone") or 0) or None
-            numbers = {key: _number(fields.get(key, "")) for key in ("lat", "lon", "heading")}
+            numbers: dict[str, Any] = {
+                key: _number(fields.get(key, "")) for key in ("lat", "lon", "heading")
+            }
         except ValueError as error:
             raise ValueError(f"{name}: {error}; its fields are @{'@'.join(FIELDS)}@") from None
         texts: dict[str, Any] = {k: fields.get(k, "") for k in FIELDS[3:] if k not in numbers}
