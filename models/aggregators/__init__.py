@@ -7,8 +7,7 @@ token first. `models/embedder.py` pairs them with backbones.
 
 from collections.abc import Callable
 
-from torch import nn
-
+from models.aggregators.aggregator import Aggregator
 from models.aggregators.class_token import ClassToken
 from models.aggregators.context_reweighting import ContextReweightedVLAD
 from models.aggregators.mean_pools import GeMPool, MeanPool
@@ -18,7 +17,7 @@ from models.aggregators.residual_retrieval import ResidualRetrieval
 from models.aggregators.seqpool import SeqPool
 
 # Name on the command line -> what makes it for features of a width.
-MAP_AGGREGATORS: dict[str, Callable[[int], nn.Module]] = {
+MAP_AGGREGATORS: dict[str, Callable[..., Aggregator]] = {
     "mac": MaxPool,
     "spoc": MeanPool,
     "gem": GeMPool,
@@ -27,14 +26,22 @@ MAP_AGGREGATORS: dict[str, Callable[[int], nn.Module]] = {
     "crn": ContextReweightedVLAD,
     "rrm": ResidualRetrieval,
 }
-TOKEN_AGGREGATORS: dict[str, Callable[[int], nn.Module]] = {
+TOKEN_AGGREGATORS: dict[str, Callable[..., Aggregator]] = {
     "cls": ClassToken,
     "seqpool": SeqPool,
 }
 
 
-def build_aggregator(name: str, width: int) -> nn.Module:
+CLUSTERED = ("netvlad", "crn")
+
+
+def build_aggregator(name: str, width: int, clusters: int = 64) -> Aggregator:
     """Make an aggregator for features of `width` channels.
+
+    Args:
+        name: A key of `MAP_AGGREGATORS` or `TOKEN_AGGREGATORS`.
+        width: D.
+        clusters: Of those that cluster.
 
     Raises:
         ValueError: no such aggregator; lists those that there are.
@@ -42,4 +49,6 @@ def build_aggregator(name: str, width: int) -> nn.Module:
     known = MAP_AGGREGATORS | TOKEN_AGGREGATORS
     if name not in known:
         raise ValueError(f"no aggregator {name!r}; there are {', '.join(known)}")
+    if name in CLUSTERED:
+        return known[name](width, clusters)
     return known[name](width)

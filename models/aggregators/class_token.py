@@ -1,9 +1,11 @@
 """The class token of a transformer as descriptor (Dosovitskiy et al., 2021)."""
 
-from torch import Tensor, nn
+from torch import Tensor
+
+from models.aggregators.aggregator import Aggregator
 
 
-class ClassToken(nn.Module):
+class ClassToken(Aggregator):
     """Tokens `(B, 1 + N, D)` to the first of them, `(B, D)`."""
 
     def __init__(self, width: int) -> None:

@@ -4,12 +4,13 @@ SPoC (Babenko and Lempitsky, "Aggregating Deep Convolutional Features for Image 
 https://arxiv.org/abs/1510.07493) is the mean, which after L2 is the sum. GeM: models/gem.py.
 """
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from models.aggregators.aggregator import Aggregator
 from models.gem import GeM
 
 
-class MeanPool(nn.Module):
+class MeanPool(Aggregator):
     """SPoC: `(B, D, H, W)` to the mean `(B, D)` over all places."""
 
     def __init__(self, width: int) -> None:
@@ -21,7 +22,7 @@ class MeanPool(nn.Module):
         return maps.mean(dim=(2, 3))
 
 
-class GeMPool(nn.Module):
+class GeMPool(Aggregator):
     """GeM over the places of a map: `(B, D, H, W)` to `(B, D)`; its exponent is learned.
 
     Args:

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.aggregators.aggregator import Aggregator
 
-class NetVLAD(nn.Module):
+
+class NetVLAD(Aggregator):
     """Aggregate `(B, D, H, W)` to `(B, K D)`, of length 1.
 
     Args:

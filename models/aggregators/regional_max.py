@@ -8,13 +8,15 @@ map's.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
+
+from models.aggregators.aggregator import Aggregator
 
 MOST_EXTRA = 6  # squares along the long side beyond those along the short one
 
 
-class MaxPool(nn.Module):
+class MaxPool(Aggregator):
     """MAC: `(B, D, H, W)` to the maximum `(B, D)` over all places."""
 
     def __init__(self, width: int) -> None:
@@ -26,7 +28,7 @@ class MaxPool(nn.Module):
         return maps.amax(dim=(2, 3))
 
 
-class RegionalMax(nn.Module):
+class RegionalMax(Aggregator):
     """R-MAC: `(B, D, H, W)` to the sum `(B, D)` of the normalised maxima of squares.
 
     Args:

@@ -6,8 +6,10 @@ Location Estimation", 2021, https://arxiv.org/abs/2105.07645.
 
 from torch import Tensor, nn
 
+from models.aggregators.aggregator import Aggregator
 
-class ResidualRetrieval(nn.Module):
+
+class ResidualRetrieval(Aggregator):
     """`(B, D, H, W)` to `(B, D)`: norm(x + W2 relu(W1 x)) with x = norm(mean over places)."""
 
     def __init__(self, width: int) -> None:

@@ -6,8 +6,10 @@ https://arxiv.org/abs/2104.05704.
 
 from torch import Tensor, nn
 
+from models.aggregators.aggregator import Aggregator
 
-class SeqPool(nn.Module):
+
+class SeqPool(Aggregator):
     """Tokens `(B, N, D)` to `(B, D)`: sum over n of softmax over n of (w . x_n + b), times x_n."""
 
     def __init__(self, width: int) -> None:

@@ -202,9 +202,10 @@ def test_one_photo_is_described_as_among_eight_and_all_is_learned(name):
         torch.testing.assert_close(layer(features[b : b + 1])[0], together[b])
     (together * torch.randn_like(together)).sum().backward()
     assert features.grad.isfinite().all()
-    for parameter in layer.parameters():
+    for parameter_name, parameter in layer.named_parameters():
         assert parameter.grad.isfinite().all()
-        assert parameter.grad.abs().sum() > 0
+        # A softmax does not see what is added to all of its scores.
+        assert parameter.grad.abs().sum() > 0 or parameter_name == "score.bias"
 
 
 def test_an_unknown_aggregator_is_refused_with_the_list():
