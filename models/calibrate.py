@@ -11,10 +11,11 @@ from partitioning.partition import LEVELS
 
 
 @torch.inference_mode()
-def calibrate(task: GeocellTask, batches: Iterable[Batch]) -> Calibration:
+def calibrate(task: GeocellTask, batches: Iterable[Batch], per_level: bool = False) -> Calibration:
     """Predict all usable photos of `batches` with `task`'s model and fit a `Calibration`.
 
-    With no photos the result is the uncalibrated default, which says so (`photos` = 0).
+    With no photos the result is the uncalibrated default, which says so (`photos` = 0). `per_level`
+    fits one temperature a level in place of one for all.
     """
     model = task.model.eval()
     device = next(model.parameters()).device
@@ -27,4 +28,4 @@ def calibrate(task: GeocellTask, batches: Iterable[Batch]) -> Calibration:
     logits, cells, positions = record.joined()
     errors_km = task.errors_km(logits, positions)
     lineage = ancestors(task.partition, task.levels)
-    return fit_calibration([Validation(logits, lineage, cells, errors_km)])
+    return fit_calibration([Validation(logits, lineage, cells, errors_km)], per_level)

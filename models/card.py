@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from models.calibration import Calibration
 from partitioning.partition import Partition
 
@@ -15,7 +17,7 @@ A Groundfix geocell model: from a photo it predicts in which cell of the globe i
 | cells | {cells} |
 | weights | sha256 {sha} |
 | partition | {fingerprint} |
-| calibrated on | {photos} validation photos, temperature {temperature:.3f} |
+| calibrated on | {photos} validation photos, temperature {temperature} |
 
 ## How it came about
 
@@ -52,6 +54,6 @@ def model_card(config: dict[str, Any], partition: Partition, calibration: Calibr
         sha=config["model_sha256"],
         fingerprint=partition.fingerprint,
         photos=calibration.photos,
-        temperature=calibration.temperature,
+        temperature=" ".join(f"{t:.3f}" for t in np.atleast_1d(calibration.temperature)),
         origin="\n".join(f"- {key}: {value}" for key, value in config["origin"].items()),
     )

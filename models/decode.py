@@ -6,6 +6,8 @@ cell's posterior is the product of its own probability and those of its ancestor
 answers one photo.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,14 +38,17 @@ def ancestors(partition: Partition, levels: tuple[str, ...] = LEVELS) -> IntArra
 
 
 def nested_posterior(
-    logits: dict[str, FloatArray], cell_ancestors: IntArray, temperature: float = 1.0
+    logits: dict[str, FloatArray],
+    cell_ancestors: IntArray,
+    temperature: float | Sequence[float] = 1.0,
 ) -> NDArray[np.float64]:
     """Multiply the levels' probabilities along each finest cell's line of ancestors.
 
     Args:
         logits: level -> `(N, C_level)`, coarse to fine.
         cell_ancestors: `(C, L)` from `ancestors`, one column for each entry of `logits`.
-        temperature: divides the log-posterior before it is renormalised; above 1 it flattens.
+        temperature: divides the log-posterior before it is renormalised; above 1 it flattens. One
+            a level, coarse to fine, divides each level's log-probabilities by its own.
 
     Returns:
         `(N, C)`; each row sums to 1.
@@ -56,6 +61,10 @@ def nested_posterior(
             f"the model predicts {len(logits)} levels ({', '.join(logits)}), "
             f"the cells have {cell_ancestors.shape[1]}"
         )
+    each = np.atleast_1d(np.asarray(temperature, dtype=np.float64))
+    each = np.repeat(each, len(logits)) if np.ndim(temperature) == 0 else each
+    if len(each) != len(logits):
+        raise ValueError(f"{len(logits)} levels need as many temperatures, not {len(each)}")
     total = np.zeros(1)
     for column, (level, values) in enumerate(logits.items()):
         classes = cell_ancestors[:, column]
@@ -64,5 +73,5 @@ def nested_posterior(
                 f"{level}: the model has {values.shape[1]} cells and the cells file at least "
                 f"{classes.max() + 1}: they belong to different partitions"
             )
-        total = total + log_softmax(values)[:, classes]
-    return np.exp(log_softmax(total / temperature))
+        total = total + log_softmax(values)[:, classes] / each[column]
+    return np.exp(log_softmax(total))

@@ -4,7 +4,7 @@
 
 CE is the mean cross-entropy over the photos of the batch that carry that label; a task that no
 photo of the batch is labelled for adds nothing (Mueller-Budack et al., ECCV 2018; weights as in
-TransLocator, ECCV 2022).
+TransLocator, ECCV 2022). models/geocell_losses.py has the loss with all its options.
 """
 
 from typing import NamedTuple
@@ -31,6 +31,14 @@ def masked_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """
     total = functional.cross_entropy(logits, labels, ignore_index=MISSING, reduction="sum")
     return total / (labels != MISSING).sum().clamp(min=1)
+
+
+def masked_mean(values: Tensor, known: Tensor) -> Tensor:
+    """Mean of the values `(B,)` that are known; 0, with a gradient of 0, where none is.
+
+    A value that is not known may be anything that is finite.
+    """
+    return (values * known).sum() / known.sum().clamp(min=1)
 
 
 def geocell_loss(
