@@ -2,25 +2,24 @@
 
     python test_vit.py --model runs/NAME --images DIR --csv F      photos and a table of positions
     python test_vit.py --model runs/NAME --shards DIR              packed shards
+    python test_vit.py --protocol im2gps3k --model ...             a benchmark, its count asserted
+    python test_vit.py --compare A.csv B.csv                       two tests of the same photos
+    python test_vit.py --compare runs/A runs/B --shards DIR        two models, tested and compared
 
-Prints one row for each level, for the levels together, and for a prior that looks at no photo;
-every share with its count and 95% interval. Writes table.json and predictions.csv to --out.
+Rows: each level, the levels together, and a prior that looks at no photo; then photos by authors
+not in training, by scene and by continent. Every share with its count and 95% interval. Writes
+report.json, table.csv, table.md, predictions.csv, predictions.json, errors_cdf.png, world.png and
+panel.png to --out.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from models.accuracy import Answers, Coverage
-    from models.bundle import Bundle
-
-THRESHOLDS_KM = (1, 25, 200, 750, 2500)
-MASSES = (0.5, 0.9, 0.95)
+    from models.evaluation import Evaluation
+    from models.predict import Photos
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,175 +28,143 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = parser.add_argument
-    add("--model", type=Path, required=True, metavar="DIR", help="model bundle")
+    add("--model", type=Path, metavar="DIR", help="model bundle")
     add("--images", type=Path, metavar="DIR", help="folder of photos, named by id")
     add("--csv", type=Path, metavar="F", help="table of id, lat, lon (IMG_ID, LAT, LON)")
     add("--seg", type=Path, metavar="DIR", help="folder of class-index maps, named by id")
     add("--shards", type=Path, metavar="DIR", help="shards, instead of --images and --csv")
-    add("--out", type=Path, metavar="DIR", help="where the results go; default MODEL/test")
+    add("--protocol", metavar="NAME", help="im2gps, im2gps3k, yfcc4k, yfcc25600 or osv5m")
+    add("--strict", action="store_true", help="an error, not a warning, where its count is wrong")
+    add("--train_csv", type=Path, metavar="F", help="training photos: authors, names of areas")
+    add("--train_shards", type=Path, metavar="DIR", help="the same from the training shards")
+    add("--compare", type=Path, nargs=2, metavar=("A", "B"), help="predictions.csv, or models")
+    add("--crops", type=int, choices=(1, 5, 10), default=1, help="crops averaged; 10 mirrors too")
+    add("--decode", choices=("mean", "local"), default="mean", help="of a cell, or about it")
+    add("--save_posteriors", action="store_true", help="write posteriors.npz, 4 bytes a cell")
+    add("--out", type=Path, metavar="DIR", help="where results go; default MODEL/test")
     add("--batch_size", type=int, default=64, help="photos in a batch")
     add("--workers", type=int, default=2, help="processes that load photos")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs")
     return parser
 
 
-def evaluate(parsed: argparse.Namespace) -> dict[str, Any]:
-    """Predict, print the table, write the results; return what table.json holds.
+def evaluate(parsed: argparse.Namespace, model: Path, out: Path) -> dict[str, Any]:
+    """Predict, print the tables, write the results; return what report.json holds.
 
     Raises:
         ValueError, OSError: what the user gave cannot be tested; the message says why.
     """
-    from models.accuracy import answers_by_row, coverage
+    from data.benchmarks import assert_count, describe, get_protocol
     from models.bundle import Bundle
-    from models.decode import nested_posterior
-    from models.predict import open_photos, predict
 
-    bundle = Bundle.open(parsed.model)
-    out = parsed.out or parsed.model / "test"
-    photos = open_photos(bundle, parsed.images, parsed.csv, parsed.seg, parsed.shards, out)
-    predicted = predict(bundle, photos, parsed.batch_size, parsed.workers, parsed.device)
-    answers = answers_by_row(
-        predicted.logits, bundle.partition, bundle.calibration, predicted.lat, predicted.lon
+    protocol = get_protocol(parsed.protocol) if parsed.protocol else None
+    bundle = Bundle.open(model)  # before torch is imported: a wrong path should not cost seconds
+
+    from models.evaluation import evaluate as evaluate_batches
+    from models.evaluation import write_posteriors
+    from models.predict import open_photos, predict_batches
+    from models.report import summarise
+    from models.training_photos import training_photos
+
+    training = training_photos(model, parsed.train_csv, parsed.train_shards)
+    sources = parsed.images, parsed.csv, parsed.seg, parsed.shards
+    photos = open_photos(bundle, *sources, out, parsed.crops)
+    assert_count(protocol, parsed.strict, photos.num_photos, photos.refused, [])
+    unreadable: list[str] = []
+    batches = predict_batches(
+        bundle, photos, unreadable, parsed.batch_size, parsed.workers, parsed.device
     )
-    posterior = nested_posterior(predicted.logits, bundle.ancestors, bundle.calibration.temperature)
-    finest = bundle.partition.levels[bundle.levels[-1]]
-    true_cells = finest.assign(predicted.lat, predicted.lon)
-    covered = [coverage(posterior, true_cells, bundle.calibration, mass) for mass in MASSES]
-    result = summarise(bundle, answers, covered, predicted.unreadable, photos.refused)
-    print_table(result)
-    write_results(out, result, predicted.keys, answers, posterior.max(axis=1))
-    print(f"results: {out / 'table.json'}, {out / 'predictions.csv'}")
-    return result
-
-
-def summarise(
-    bundle: "Bundle",
-    answers: dict[str, "Answers"],
-    covered: list["Coverage"],
-    unreadable: list[str],
-    refused: int,
-) -> dict[str, Any]:
-    """Gather what is printed and written, plain types only."""
-    from retrieval.evaluate import bootstrap_interval, wilson_interval
-
-    rows = {
-        name: {
-            "within_km": {str(km): share_within(row.errors_km, km) for km in THRESHOLDS_KM},
-            "median_km": median(row.errors_km),
-            "median_km_95": list(bootstrap_interval(row.errors_km)),
-        }
-        for name, row in answers.items()
+    evaluation = evaluate_batches(bundle, batches, parsed.save_posteriors, parsed.decode)
+    problem = assert_count(
+        protocol, parsed.strict, len(evaluation.keys), photos.refused, unreadable
+    )
+    facts = photos.facts.of(evaluation.keys) if photos.facts else None
+    report = {
+        "protocol": describe(protocol, parsed.csv, parsed.shards, problem),
+        "crops": parsed.crops,
+        "decode": parsed.decode,
+        **summarise(bundle, evaluation, unreadable, photos.refused, facts, *training),
     }
-    regions = [
-        {**c._asdict(), "interval_95": list(wilson_interval(c.held, c.photos))} for c in covered
-    ]
-    return {
-        "model": str(bundle.path),
-        "photos": len(next(iter(answers.values())).errors_km),
-        "unreadable": unreadable,
-        "refused_rows": refused,
-        "calibration_photos": bundle.calibration.photos,
-        "rows": rows,
-        "regions": regions,
-    }
-
-
-def share_within(errors_km: "np.ndarray", km: float) -> dict[str, float]:
-    """Percent of photos within `km`, hits, and a 95% interval.
-
-    The interval is a bootstrap's, except where all photos or none are hits: resampling those gives
-    an interval of no width, which claims too much, so Wilson's stands in.
-    """
-    import numpy as np
-
-    from retrieval.evaluate import bootstrap_interval, wilson_interval
-
-    inside = errors_km <= km
-    hits, photos = int(inside.sum()), len(inside)
-    degenerate = hits in (0, photos)
-    low, high = wilson_interval(hits, photos) if degenerate else bootstrap_interval(inside, np.mean)
-    return {"percent": 100 * hits / photos, "low": 100 * low, "high": 100 * high, "hits": hits}
-
-
-def median(errors_km: "np.ndarray") -> float:
-    """The middle error, km."""
-    import numpy as np
-
-    return float(np.median(errors_km))
-
-
-def print_table(result: dict[str, Any]) -> None:
-    """Print the accuracy table and the coverage of regions."""
-    from rich.console import Console
-    from rich.table import Table
-
-    title = f"{result['model']}: {result['photos']} photos; % within (count), 95% interval"
-    table = Table(title=title)
-    table.add_column("")
-    for km in THRESHOLDS_KM:
-        table.add_column(f"{km} km", justify="right")
-    table.add_column("median km", justify="right")
-    for name, row in result["rows"].items():
-        shares = [row["within_km"][str(km)] for km in THRESHOLDS_KM]
-        low, high = row["median_km_95"]
-        table.add_row(
-            name,
-            *(f"{s['percent']:.1f} ({s['hits']})\n{s['low']:.1f}-{s['high']:.1f}" for s in shares),
-            f"{row['median_km']:,.0f}\n{low:,.0f}-{high:,.0f}",
-        )
-    console = Console(width=None if sys.stdout.isatty() else 110)
-    console.print(table)
-    for c in result["regions"]:
-        low, high = c["interval_95"]
-        console.print(
-            f"region {c['mass']:.0%}: held the truth in {c['held']} of {c['photos']} photos = "
-            f"{c['held'] / c['photos']:.1%} [{low:.1%}-{high:.1%}], median {c['cells']:.0f} cells"
-            + ("" if result["calibration_photos"] else " (not calibrated)"),
-            highlight=False,
-        )
-    if result["unreadable"]:
-        listed = ", ".join(result["unreadable"][:10])
-        console.print(f"{len(result['unreadable'])} photos could not be read: {listed}")
-    if result["refused_rows"]:
-        console.print(f"{result['refused_rows']} rows of the table were refused, see refused.csv")
+    write_results(out, report, evaluation, photos)
+    if parsed.save_posteriors:
+        write_posteriors(out / "posteriors.npz", bundle, evaluation)
+    return report
 
 
 def write_results(
-    out: Path,
-    result: dict[str, Any],
-    keys: list[str],
-    answers: dict[str, "Answers"],
-    confidence: "np.ndarray",
+    out: Path, report: dict[str, Any], evaluation: "Evaluation", photos: "Photos"
 ) -> None:
-    """Write table.json and predictions.csv (hierarchical answers)."""
-    import pandas as pd
-
+    """Print the tables; write them, the predictions and the pictures."""
     from models.accuracy import HIERARCHICAL
-    from partitioning.atomic_file import atomic_path
+    from models.error_plots import draw_errors, draw_world
+    from models.photo_panel import draw_panel
+    from models.prediction_csv import frame_of, write_predictions
+    from models.report_tables import headline, print_report, write_report
 
-    best = answers[HIERARCHICAL]
-    columns = {
-        "img_id": keys,
-        "pred_lat": best.lat,
-        "pred_lng": best.lon,
-        "error_km": best.errors_km,
-        "probability": confidence,
-    }
-    with atomic_path(out / "predictions.csv") as temporary:
-        pd.DataFrame(columns).to_csv(temporary, index=False)
-    with atomic_path(out / "table.json") as temporary:
-        temporary.write_text(json.dumps(result, indent=2))
+    print_report(report, console())
+    if report["protocol"]["problem"]:
+        print(f"warning: {report['protocol']['problem']}", file=sys.stderr)
+    write_report(out, report)
+    write_predictions(out, frame_of(evaluation))
+    title, best = headline(report), evaluation.answers[HIERARCHICAL]
+    errors = {name: row.errors_km for name, row in evaluation.answers.items()}
+    draw_errors(errors, out / "errors_cdf.png", title)
+    truth, answer = (evaluation.lat, evaluation.lon), (best.lat, best.lon)
+    draw_world(truth, answer, best.errors_km, out / "world.png", title)
+    if photos.read is not None:
+        draw_panel(evaluation.keys, best.errors_km, photos.read, out / "panel.png", title)
+    print(f"results: {out}")
+
+
+def compare(parsed: argparse.Namespace, is_source: bool) -> None:
+    """Compare two tests of the same photos; run them first where two models are given.
+
+    Raises:
+        ValueError, OSError: they cannot be compared; the message says why.
+    """
+    from data.tables import read_photo_table
+    from models.comparison import compare_predictions, print_comparison, write_comparison
+    from models.prediction_csv import read_predictions
+
+    out = parsed.out or Path("runs/comparison")
+    places, truth = list(parsed.compare), None
+    if is_source:
+        places = [out / "a", out / "b"]
+        for model, place in zip(parsed.compare, places, strict=True):
+            evaluate(parsed, model, place)
+    elif parsed.csv:
+        truth = read_photo_table(parsed.csv, make_safe_keys=True).photos
+    a, b = (read_predictions(place, truth) for place in places)
+    result = compare_predictions(a, b, (str(parsed.compare[0]), str(parsed.compare[1])))
+    print_comparison(result, console())
+    write_comparison(out / "comparison.json", result)
+    print(f"results: {out / 'comparison.json'}")
+
+
+def console() -> Any:
+    """Standard output, wide enough for the table where it is no terminal."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 120)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Test from the command line."""
     parser = build_parser()
     parsed = parser.parse_args(arguments)
-    folder = parsed.images and parsed.csv
-    if bool(parsed.shards) == bool(folder) or (parsed.shards and (parsed.images or parsed.seg)):
+    is_folder = bool(parsed.images and parsed.csv)
+    is_source = is_folder != bool(parsed.shards)
+    if parsed.shards and (parsed.images or parsed.csv or parsed.seg):
         parser.error("give --images and --csv (and --seg), or --shards")
+    if not is_source and not (parsed.compare and not parsed.images):
+        parser.error("give --images and --csv (and --seg), or --shards")
+    if bool(parsed.model) == bool(parsed.compare):
+        parser.error("give --model, or --compare and two of them")
     try:
-        evaluate(parsed)
+        if parsed.compare:
+            compare(parsed, is_source)
+        else:
+            evaluate(parsed, parsed.model, parsed.out or parsed.model / "test")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -131,7 +131,7 @@ def main() -> int:
         ("map of all queries", STREET / "queries.html"),
         ("a map for each known query", STREET / "maps"),
         ("map of the last answer", PICTURES / "answer.html"),
-        ("figures", f"{STREET / 'figures.json'}, {WORLD / 'test' / 'table.json'}"),
+        ("figures", f"{STREET / 'figures.json'}, {WORLD / 'test' / 'report.json'}"),
     ):
         console.print(f"{what:28}{path}", highlight=False)
     summary = {"minutes": minutes, "photo": str(photo), "fresh": fresh}

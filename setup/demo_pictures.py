@@ -47,7 +47,9 @@ def draw_world(predictions: Path, shards: Path, path: Path, lines: int = 400) ->
     """
     index = Index.open(shards)
     truth = pd.DataFrame({"img_id": index.keys(), "lat": index.lat, "lon": index.lon})
-    table = pd.read_csv(predictions).merge(truth, on="img_id")
+    answers = pd.read_csv(predictions)
+    answers = answers[answers.p_key == "hierarchy"]
+    table = answers.merge(truth, on="img_id")
     figure, axes = plt.subplots(figsize=(11, 4.4), layout="constrained")
     world_axes(axes)
     near = np.abs(table.lon - table.pred_lng) < 180  # a line across the whole map would mislead

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from partitioning.atomic_file import atomic_path
+from setup.street_rows import named_shares, share_texts
 
 ROOT = Path(__file__).parent.parent
 README, DOCS = ROOT / "README.md", ROOT / "docs"
@@ -41,7 +42,7 @@ def gather() -> dict[str, Any]:
     )
     return {
         "street": json.loads((ROOT / "runs/demo/figures.json").read_text()),
-        "world": json.loads((ROOT / "runs/demo-world/test/table.json").read_text()),
+        "world": json.loads((ROOT / "runs/demo-world/test/report.json").read_text()),
         "minutes": demo["minutes"],
         "answer": f"$ python geolocate.py {demo['photo']}\n{answer.stdout.rstrip()}",
     }
@@ -66,24 +67,14 @@ def street_block(street: dict[str, Any]) -> str:
         count = next(iter(row.values()))["n"]
         lines.append(f"| {name} (n={count}) | " + " | ".join(map(cell, row.values())) + " |")
     lines += ["", "| | of | | 95% interval |", "|---|---|---|---|"]
-    named = [
-        *((f"R@{k}, whole gallery", s) for k, s in street["recall"].items()),
-        *(
-            (f"R@{k}, inside the region of nominal {street['gate mass']:.0%}", s)
-            for k, s in street["recall in the region"].items()
-        ),
-        ("known queries answered with a street position", street["known accepted"]),
-        ("of these, at the right place", street["accepted and right"]),
-        ("unknown queries refused", street["unknown refused"]),
-        *(
-            (f"region of nominal {r['mass']:.0%} held the truth", r)
-            for r in street["regions"]
-            if "hits" in r
-        ),
+    regions = [
+        (f"region of nominal {r['mass']:.0%} held the truth", r)
+        for r in street["regions"]
+        if "hits" in r
     ]
-    for name, s in named:
-        interval = f"{s['low']:.0f}-{s['high']:.0f}"
-        lines.append(f"| {name} | {s['hits']} of {s['n']} | {s['percent']:.0f}% | {interval} |")
+    lines += [
+        f"| {name} | {' | '.join(share_texts(s))} |" for name, s in named_shares(street) + regions
+    ]
     width = street["recall"]["1"]["high"] - street["recall"]["1"]["low"]
     lines += [
         "",

@@ -9,18 +9,18 @@ from rich.console import Console
 from rich.table import Table
 
 from partitioning.atomic_file import atomic_path
-from retrieval.evaluate import WORLD_THRESHOLDS_KM, wilson_interval
+from retrieval.evaluate import WORLD_THRESHOLDS_KM, recall_of_ranks, share_of, within_km
 from retrieval.fix_map import thumbnail, write_fix_map
 from retrieval.map import write_overview
 from setup.leave_one_out import GATE_MASS, REGION_MASSES, Outcome
+from setup.street_rows import named_shares, share_texts
 
 KS = (1, 5)
 
 
 def share(hits: int, n: int) -> dict[str, float]:
-    """Hits of n with percent and Wilson's 95% interval."""
-    low, high = wilson_interval(hits, n)
-    return {"hits": hits, "n": n, "percent": 100 * hits / n, "low": 100 * low, "high": 100 * high}
+    """Hits of n with percent and Wilson's 95% interval; of no cases there is only the count."""
+    return share_of(hits, n).percents() if n else {"hits": 0, "n": 0}
 
 
 def summarise(outcomes: list[Outcome]) -> dict[str, Any]:
@@ -29,10 +29,7 @@ def summarise(outcomes: list[Outcome]) -> dict[str, Any]:
     unknown = [o for o in outcomes if not o.known]
     accepted = [o for o in known if o.fix.level == "street"]
     within = {
-        name: {
-            f"{km:g}": share(sum(error <= km for error in errors), len(errors))
-            for km in WORLD_THRESHOLDS_KM
-        }
+        name: {f"{km:g}": found.percents() for km, found in within_km(errors).items()}
         for name, errors in {
             "known: cells and gallery": [o.fix_km for o in known],
             "known: cells only": [o.cells_km for o in known],
@@ -40,20 +37,20 @@ def summarise(outcomes: list[Outcome]) -> dict[str, Any]:
             "unknown: cells only": [o.cells_km for o in unknown],
             "unknown: prior": [o.prior_km for o in unknown],
         }.items()
+        if errors
     }
-    n = len(known)
+    recall = recall_of_ranks([o.rank for o in known], KS)
+    gated = recall_of_ranks([o.gated_rank for o in known], KS)
     return {
-        "known": n,
+        "known": len(known),
         "unknown": len(unknown),
         "within_km": within,
-        "recall": {str(k): share(sum(0 <= o.rank < k for o in known), n) for k in KS},
+        "recall": {str(k): found.percents() for k, found in recall.items()},
         "gate mass": GATE_MASS,
-        "recall in the region": {
-            str(k): share(sum(0 <= o.gated_rank < k for o in known), n) for k in KS
-        },
+        "recall in the region": {str(k): found.percents() for k, found in gated.items()},
         "unknown refused": share(sum(o.fix.level != "street" for o in unknown), len(unknown)),
-        "known accepted": share(len(accepted), n),
-        "accepted and right": share(sum(o.rank == 0 for o in accepted), max(1, len(accepted))),
+        "known accepted": share(len(accepted), len(known)),
+        "accepted and right": share(sum(o.rank == 0 for o in accepted), len(accepted)),
         "regions": [region_figures(outcomes, i) for i in range(len(REGION_MASSES))],
     }
 
@@ -84,22 +81,10 @@ def print_report(figures: dict[str, Any], console: Console) -> None:
             ),
         )
     console.print(table)
-    lines = [
-        *((f"R@{k}, whole gallery", s) for k, s in figures["recall"].items()),
-        *(
-            (f"R@{k}, inside the region of nominal {figures['gate mass']:.0%}", s)
-            for k, s in figures["recall in the region"].items()
-        ),
-        ("known queries answered with a street position", figures["known accepted"]),
-        ("  of these at the right place", figures["accepted and right"]),
-        ("unknown queries refused (no street position)", figures["unknown refused"]),
-    ]
-    for name, s in lines:
-        console.print(
-            f"{name}: {s['hits']} of {s['n']} = {s['percent']:.0f}% "
-            f"[{s['low']:.0f}-{s['high']:.0f}]",
-            highlight=False,
-        )
+    for name, found in named_shares(figures):
+        count, percent, interval = share_texts(found)
+        shown = f"{count} = {percent} [{interval}]" if percent else count
+        console.print(f"{name}: {shown}", highlight=False)
     for r in figures["regions"]:
         name = f"region of nominal {r['mass']:.0%}"
         if r["impossible"]:

@@ -12,6 +12,7 @@ from retrieval.evaluate import (
     bootstrap_interval,
     first_hits,
     recall_at,
+    recall_of_ranks,
     wilson_interval,
     within_km,
 )
@@ -42,6 +43,14 @@ def test_recall_by_hand():
     positives = [[1, 7], [5], np.array([9])]
     assert first_hits(predictions, positives).tolist() == [1, -1, 0]
     assert recall_at(predictions, positives, [1, 2]) == {1: 1 / 3, 2: 2 / 3}
+
+
+def test_recall_of_ranks_counts_with_intervals():
+    shares = recall_of_ranks([0, -1, 4, 1], [1, 2, 10])
+    assert {k: (s.hits, s.n) for k, s in shares.items()} == {1: (1, 4), 2: (2, 4), 10: (3, 4)}
+    assert (shares[2].low, shares[2].high) == wilson_interval(2, 4)
+    with pytest.raises(ValueError, match="no interval"):
+        recall_of_ranks([], [1])
 
 
 def test_padding_is_never_right():

@@ -21,7 +21,9 @@ from data.transforms import EvalTransform
 from models.bundle import Bundle
 from models.export import load_model
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
 ROOT = Path(training.__file__).parent
+THRESHOLDS_KM = (1, 25, 200, 750, 2500)
 
 
 def distance_km(lat1, lon1, lat2, lon2):
@@ -36,7 +38,7 @@ def truth_of(shards):
 
 
 def assert_row(row, errors):
-    for km in testing.THRESHOLDS_KM:
+    for km in THRESHOLDS_KM:
         share = row["within_km"][str(km)]
         assert share["hits"] == sum(error <= km for error in errors)
         assert share["percent"] == pytest.approx(100 * share["hits"] / len(errors))
@@ -46,10 +48,10 @@ def assert_row(row, errors):
     assert row["median_km_95"][0] <= row["median_km"] <= row["median_km_95"][1]
 
 
-def test_the_table_counts_what_predictions_and_truth_say(tested, bundle):
+def test_the_table_counts_what_predictions_and_truth_say(tested, bundle, hierarchical):
     out, printed = tested
-    table = json.loads((out / "table.json").read_text())
-    predictions = pd.read_csv(out / "predictions.csv")
+    table = json.loads((out / "report.json").read_text())
+    predictions = hierarchical(out)
     truth = truth_of(bundle / "synthetic" / "val")
     assert set(predictions["img_id"]) == set(truth)
     errors = [
@@ -67,7 +69,7 @@ def test_the_table_counts_what_predictions_and_truth_say(tested, bundle):
 
 
 def test_rows_of_levels_and_prior(tested, bundle):
-    table = json.loads((tested[0] / "table.json").read_text())
+    table = json.loads((tested[0] / "report.json").read_text())
     opened, index = Bundle.open(bundle), Index.open(bundle / "synthetic" / "val")
     model, transform = load_model(opened), EvalTransform(32)
     errors = {name: [] for name in ("coarse", "middle", "fine", "prior")}
@@ -94,39 +96,15 @@ def pixels_of(data):
     return torch.from_numpy(np.array(Image.open(io.BytesIO(data))))
 
 
-@pytest.fixture
-def folder(bundle, tmp_path):
-    """The validation photos as files, with ids in folders, and their table."""
-    index = Index.open(bundle / "synthetic" / "val")
-    rows = []
-    for i in range(len(index)):
-        jpg, png = index.read_images(i)
-        for kind, suffix, data in (("photos", ".jpg", jpg), ("seg", ".png", png)):
-            path = tmp_path / kind / "7f" / f"{index.key(i)}{suffix}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if data:
-                path.write_bytes(data)
-        rows.append((f"7f/{index.key(i)}.jpg", index.lat[i], index.lon[i]))
-    pd.DataFrame(rows, columns=["IMG_ID", "LAT", "LON"]).to_csv(tmp_path / "t.csv", index=False)
-    return tmp_path
-
-
-def on_folder(bundle, folder, out, *more):
-    flags = ["--model", bundle, "--images", folder / "photos", "--csv", folder / "t.csv"]
-    flags += ["--seg", folder / "seg", "--out", out, "--workers", "0", "--device", "cpu", *more]
-    return testing.main([str(flag) for flag in flags])
-
-
-def test_a_folder_gives_what_the_shards_give(tested, bundle, folder, tmp_path):
-    assert on_folder(bundle, folder, tmp_path / "out", "--batch_size", 5) == 0
-    expected = pd.read_csv(tested[0] / "predictions.csv")
-    found = pd.read_csv(tmp_path / "out" / "predictions.csv")
+def test_a_folder_gives_what_the_shards_give(tested, on_folder, hierarchical, tmp_path):
+    assert on_folder(tmp_path / "out", "--batch_size", 5) == 0
+    expected, found = hierarchical(tested[0]), hierarchical(tmp_path / "out")
     assert found["img_id"].tolist() == [f"7f/{key}.jpg" for key in expected["img_id"]]
     for column in ("pred_lat", "pred_lng", "error_km", "probability"):
         np.testing.assert_allclose(found[column], expected[column], rtol=1e-5)
 
 
-def test_what_cannot_be_used_is_counted_and_listed(bundle, folder, tmp_path, capsys):
+def test_what_cannot_be_used_is_counted_and_listed(bundle, folder, on_folder, tmp_path, capsys):
     good = pd.read_csv(folder / "t.csv")
     first = good["IMG_ID"][0]
     rows = [("nan", "", 3), ("swapped", 120, 10), ("far", 10, 700), (first, 5, 5)]
@@ -136,8 +114,8 @@ def test_what_cannot_be_used_is_counted_and_listed(bundle, folder, tmp_path, cap
     (folder / "photos" / "t.jpg").unlink(missing_ok=True)
     shutil.copy(folder / "photos" / "7f" / "val_0.jpg", folder / "t.jpg")  # ../t leads here
     out = tmp_path / "out"
-    assert on_folder(bundle, folder, out) == 0
-    table = json.loads((out / "table.json").read_text())
+    assert on_folder(out) == 0
+    table = json.loads((out / "report.json").read_text())
     assert table["photos"] == 31
     assert table["refused_rows"] == 4
     assert len(table["unreadable"]) == 3
@@ -151,13 +129,13 @@ def test_what_cannot_be_used_is_counted_and_listed(bundle, folder, tmp_path, cap
     assert "3 photos could not be read" in printed
 
 
-def test_maps_of_another_size(bundle, folder, tmp_path, capsys):
+def test_maps_of_another_size(folder, on_folder, tmp_path, capsys):
     for path in (folder / "seg").rglob("*.png"):
         Image.fromarray(np.zeros((20, 30), np.uint8)).save(path)
     for path in (folder / "photos" / "7f").glob("*.jpg"):
         if not (folder / "seg" / "7f" / f"{path.stem}.png").exists():
             path.unlink()
-    assert on_folder(bundle, folder, tmp_path / "out") == 2
+    assert on_folder(tmp_path / "out") == 2
     error = capsys.readouterr().err
     assert "7f/val_1.jpg is 40 x 40 and its segmentation map 30 x 20" in error
     assert error.count("\n") == 1
@@ -167,6 +145,11 @@ def test_maps_of_another_size(bundle, folder, tmp_path, capsys):
     ("flags", "message"),
     [
         ("--model {tmp} --shards {val}", "no model bundle in"),
+        ("--model {bundle} --shards {val} --protocol im2gps4k", "there are im2gps, im2gps3k"),
+        ("--model {bundle} --shards {val} --protocol im2gps --strict", "tested were 32; the table"),
+        ("--model {bundle} --shards {val} --train_csv {tmp}/none.csv", "none.csv"),
+        ("--model {bundle} --shards {val} --train_csv {tmp}/t.csv", "names no author and no area"),
+        ("--compare {tmp} {bundle}", "predictions.csv"),
         ("--model {bundle} --shards {tmp}", "no manifest.parquet"),
         ("--model {bundle} --images {tmp}/none --csv {tmp}/t.csv", "no folder"),
         ("--model {bundle} --images {tmp} --csv {tmp}/none.csv", "none.csv"),
@@ -185,27 +168,23 @@ def test_bad_input_of_test_vit(flags, message, bundle, folder, capsys):
 
 
 @pytest.mark.parametrize(
-    "flags", ["", "--images a", "--csv a", "--shards a --images b --csv c", "--shards a --seg b"]
+    "flags",
+    [
+        "--model m",
+        "--model m --images a",
+        "--model m --csv a",
+        "--model m --shards a --images b --csv c",
+        "--model m --shards a --seg b",
+        "--shards a",
+        "--model m --compare a b",
+        "--model m --compare a b --shards c",
+        "--compare a b --images c",
+        "--model m --shards a --crops 3",
+    ],
 )
 def test_test_vit_wants_one_source(flags):
     with pytest.raises(SystemExit, match="2"):
-        testing.main(["--model", "m", *flags.split()])
-
-
-@pytest.mark.parametrize(("hits", "errors"), [(0, [9.0] * 25), (25, [0.5] * 25)])
-def test_an_interval_of_none_or_all_has_a_width(hits, errors):
-    share = testing.share_within(np.array(errors), 1)
-    z2 = 1.959964**2  # Wilson's bound at 0 and n of n cases: n / (n + z2)
-    low, high = (0, z2 / (25 + z2)) if hits == 0 else (25 / (25 + z2), 1)
-    assert (share["hits"], share["percent"]) == (hits, 4 * hits)
-    assert (share["low"], share["high"]) == pytest.approx((100 * low, 100 * high), abs=1e-4)
-
-
-def test_an_interval_of_some_covers_as_a_normal_one_nearly():
-    errors = np.repeat([0.5, 9.0], [60, 140])
-    share = testing.share_within(errors, 1)
-    half = 100 * 1.96 * math.sqrt(0.3 * 0.7 / 200)
-    assert (share["low"], share["high"]) == pytest.approx((30 - half, 30 + half), abs=1.2)
+        testing.main(flags.split())
 
 
 def test_help_is_quick_and_complete():
