@@ -49,7 +49,12 @@ class OpenShard:
         self._stack.__exit__(kind, error, trace)
 
     def write(
-        self, key: str, jpg: bytes, json: dict[str, Any], seg_png: bytes | None = None
+        self,
+        key: str,
+        jpg: bytes,
+        json: dict[str, Any],
+        seg_png: bytes | None = None,
+        check_images: bool = True,
     ) -> None:
         """Append a sample; nothing of it is written where it is refused.
 
@@ -58,12 +63,14 @@ class OpenShard:
             jpg: The photo's file.
             json: Metadata in plain types, with lat and lon in degrees.
             seg_png: The segmentation map's file, of the photo's size (upright).
+            check_images: False takes photo and map as they are, for copying a shard: what is
+                damaged there stays what it is, and is not lost besides.
 
         Raises:
             ValueError: bad or repeated key, bad position, metadata that JSON cannot hold, a photo
                 or map that is no image, or a map of another size than its photo.
         """
-        members = checked_members(key, jpg, json, seg_png)
+        members = checked_members(key, jpg, json, seg_png, check_images)
         if key in self._rows.keys:
             raise ValueError(f"key {key!r} is written already; image ids must differ")
         names = ("jpg", JSON, SEG) if seg_png else ("jpg", JSON)
@@ -84,7 +91,11 @@ class OpenShard:
 
 
 def checked_members(
-    key: str, jpg: bytes, metadata: dict[str, Any], seg_png: bytes | None
+    key: str,
+    jpg: bytes,
+    metadata: dict[str, Any],
+    seg_png: bytes | None,
+    check_images: bool = True,
 ) -> list[bytes]:
     """The bytes of jpg, json and seg (empty where there is none) of a sample that may be written.
 
@@ -93,7 +104,8 @@ def checked_members(
     """
     check_key(key)
     members = [jpg, _metadata_bytes(key, metadata), seg_png or b""]
-    _check_images(key, jpg, seg_png)
+    if check_images:
+        _check_images(key, jpg, seg_png)
     return members
 
 

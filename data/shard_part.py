@@ -72,7 +72,12 @@ class ShardPart:
         return len(self._rows.keys)
 
     def write(
-        self, key: str, jpg: bytes, json: dict[str, Any], seg_png: bytes | None = None
+        self,
+        key: str,
+        jpg: bytes,
+        json: dict[str, Any],
+        seg_png: bytes | None = None,
+        check_images: bool = True,
     ) -> None:
         """Append a sample; arguments and errors as `data.open_shard.OpenShard.write`.
 
@@ -81,7 +86,7 @@ class ShardPart:
         """
         if self._open is None:
             self._open = OpenShard(self.path, self._rows).__enter__()
-        self._open.write(key, jpg, json, seg_png)
+        self._open.write(key, jpg, json, seg_png, check_images)
 
     def _write_table(self) -> None:
         index, manifest = self._rows.tables()
