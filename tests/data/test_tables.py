@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.tables import read_photo_table, safe_key
+from data.sample import key_problem, safe_key
+from data.tables import read_photo_table
 
 
 @pytest.fixture
@@ -72,3 +73,31 @@ def test_clear_errors(csv):
         read_photo_table(csv(""))
     with pytest.raises(ValueError, match=r"photos\.csv"):
         read_photo_table(csv("id,lat,lon\n"))
+
+
+IDS = [
+    "3f/a9/51.jpg",
+    "a%2Fb",
+    "100%",
+    "7@N00",
+    "é/ö.jpg",
+    "a b",
+    "x" * 91,
+    "x" * 92,
+    "~a,b",
+    "a:b",
+]
+IDS += ["é", "日本", "a\tb", "a\\b", ".", "/", "%", "a.b.c", "-_=+"]
+
+
+def test_keys_are_those_of_the_sample_contract(csv):
+    """Most ids are done all at once; each must get what `safe_key` and `key_problem` say of it."""
+    path = csv("".join(["id,lat,lon\n", *(f'"{image_id}",1,2\n' for image_id in IDS)]))
+    table = read_photo_table(path, make_safe_keys=True)
+    good = [image_id for image_id in IDS if not key_problem(safe_key(image_id))]
+    assert table.photos["image_id"].tolist() == good
+    assert table.photos["id"].tolist() == [safe_key(image_id) for image_id in good]
+    table = read_photo_table(path)
+    refused = {image_id: key_problem(image_id) for image_id in IDS if key_problem(image_id)}
+    assert dict(zip(table.refused["id"], table.refused["reason"], strict=True)) == refused
+    assert table.photos["id"].tolist() == [i for i in IDS if i not in refused]

@@ -65,6 +65,25 @@ def test_refused_rows_are_listed_with_row_id_and_reason(csv):
     ]
 
 
+def test_of_many_repeated_ids_the_first_usable_counts(csv):
+    rng = np.random.default_rng(1)
+    rows = [(f"p{i}", lat) for i, lat in rng.integers(-120, 2000, (5000, 2)) % [2000, 120]]
+    table, refused = read_positions(
+        csv("\n".join(["id,lat,lon", *(f"{photo},{lat},200" for photo, lat in rows)]))
+    )
+    assert table.empty
+    table, refused = read_positions(
+        csv("\n".join(["id,lat,lon", *(f"{photo},{lat},150" for photo, lat in rows)]))
+    )
+    seen, doubled = set(), []
+    for number, (photo, lat) in enumerate(rows, 1):
+        if lat <= 90:
+            doubled += [number] * (photo in seen)
+            seen.add(photo)
+    assert sorted(table["id"]) == sorted(seen)
+    assert refused.loc[refused["reason"] == "duplicate id", "row"].tolist() == doubled
+
+
 def test_all_rows_refused_is_an_empty_table(csv):
     table, refused = read_positions(csv("id,lat,lon\na,,\n"))
     assert len(table) == 0
@@ -78,7 +97,6 @@ def test_all_rows_refused_is_an_empty_table(csv):
         ("id,lat,lon\n", "a header but no rows"),
         ("id,lat,long\na,1,2\n", "no column for lon; found id, lat, long; accepted .* lng"),
         ("id,img_id,lat,lon\na,a,1,2\n", "id and img_id both mean id"),
-        ("id,lat,lon\na,1,2\nb,1,2,3,4\n", "not a CSV"),
         ("id,lat,lon\na,1,2,3\nb,1,2,3\n", "more fields than the header"),
         (b"id,lat,lon\n\xff\xfe\xfa,1,2\n", "not a CSV in UTF-8"),
     ],
