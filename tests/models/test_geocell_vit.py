@@ -32,11 +32,12 @@ def test_one_photo_is_a_row_of_its_batch(build, photos, inputs):
         assert_same(whole, model(*(x[i : i + 1] for x in photos)), slice(i, i + 1))
 
 
-def test_a_missing_map_has_no_influence(build, photos):
+@pytest.mark.parametrize("fusion", ["blocks", "late"])
+def test_a_missing_map_has_no_influence(build, photos, fusion):
     rgb, seg, has_seg = photos
-    model = build("both")
+    model = build("both", fusion=fusion)
     with torch.no_grad():  # away from the identity start, where a leak could hide
-        for parameter in model.encoder.fusion.parameters():
+        for parameter in model.encoder.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
     changed = torch.where(has_seg[:, None, None], seg, (seg + 3) % 6)
     assert_same(model(rgb, seg, has_seg), model(rgb, changed, has_seg))
@@ -109,6 +110,8 @@ def test_refusals_tell_the_way_out():
     cells = {"fine": 4}
     with pytest.raises(ValueError, match="rgb, seg, both"):
         GeocellViT(Architecture(cells, inputs="depth"), pretrained=False)
+    with pytest.raises(ValueError, match="blocks, late"):
+        GeocellViT(Architecture(cells, fusion="early"), pretrained=False)
     with pytest.raises(ValueError, match="--inputs rgb"):
         GeocellViT(Architecture(cells, backbone="resnet18", img_size=32), pretrained=False)
     with pytest.raises(ValueError, match="at least one cell"):

@@ -1,11 +1,14 @@
 """Settings: every flag with help and default, the seed's flags, bad values."""
 
+import json
 import re
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, asdict, fields, replace
 
 import pytest
 
-from models.recipe import LEVEL_NAMES, Recipe, parse_backbone_args, parse_recipe
+from models.recipe import LEVEL_NAMES, Recipe
+from models.recipe_flags import parse_backbone_args, parse_recipe
+from models.recipes import RECIPES
 
 NEEDED = ["--data", "d", "--out", "o"]
 
@@ -121,3 +124,38 @@ def test_backbone_args(text, expected):
 def test_bad_backbone_args(text):
     with pytest.raises(ValueError, match="is not name=value"):
         parse_backbone_args(text)
+
+
+def test_a_recipes_settings_are_the_defaults_and_flags_override_them(capsys):
+    for name, build in RECIPES.items():
+        assert build().recipe == name
+        assert build.__doc__
+        recipe = parse(f"--recipe {name}")
+        assert recipe == replace(build(), data="d", out="o")
+        assert parse(f"--lr 0.125 --recipe {name} --seed 9") == replace(recipe, lr=0.125, seed=9)
+    assert parse() == parse("--recipe seed")
+    assert parse("--recipe modern --no-compile").compile is False
+    with pytest.raises(SystemExit):
+        parse("--recipe modern --help")
+    assert f"(default: {RECIPES['modern']().backbone})" in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_unknown_recipe_lists_the_known(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        parse("--recipe ancient")
+    error = capsys.readouterr().err
+    assert all(name in error for name in RECIPES)
+
+
+def test_a_recipe_is_plain_types():
+    """It goes into config.json and comes back."""
+    for build in RECIPES.values():
+        read = json.loads(json.dumps(asdict(build())))
+        assert Recipe(**{k: tuple(v) if isinstance(v, list) else v for k, v in read.items()}) == (
+            build()
+        )
+
+
+def test_a_single_level():
+    assert parse("--single_level").levels == ("fine",)
+    assert parse("--single_level --s2_cells middle").levels == ("middle",)
