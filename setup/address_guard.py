@@ -1,10 +1,12 @@
 """Connect only to public addresses: what stops a URL list from reaching into our own network.
 
 A list of URLs from a stranger may name 127.0.0.1, a router, or a cloud's metadata service, either
-outright or through a redirect or a name that resolves there. `GuardedTransport` resolves a name
-once, checks every address that it got, and connects to a checked one, so that a second resolution
-cannot give another answer (DNS rebinding). It sits below redirects, hence every hop is checked.
-The TLS certificate is still checked against the name.
+outright or through a redirect or a name that resolves there. There are two gates. The resolver
+refuses a name with any address that is not public, and hands on the addresses that it checked.
+The socket is only made for a checked address; this gate sees addresses that stand in a URL too,
+which aiohttp resolves no more. Both sit below redirects, hence every hop is checked, and nothing
+is resolved between check and connection, so that no second answer can differ (DNS rebinding). The
+TLS certificate is still checked against the name.
 
 Address blocks: IANA special-purpose registries, RFC 6890, RFC 6598 (CGNAT), RFC 6052 (NAT64).
 """
@@ -12,11 +14,10 @@ Address blocks: IANA special-purpose registries, RFC 6890, RFC 6598 (CGNAT), RFC
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Iterable
 from typing import Any
 
-import httpcore
-import httpx
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 # Blocks that `ipaddress.is_global` of Python 3.11 lets through, or lets through in some releases.
 EXTRA_BLOCKS = tuple(
@@ -69,66 +70,63 @@ async def resolve(host: str, port: int, allow_private: bool = False) -> list[str
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     if not allow_private:
         for address in addresses:
-            if not is_public(address):
-                raise BlockedAddressError(f"{host} leads to {address}, which is not public")
+            _check(address, f"{host} leads to {address}")
     return addresses
 
 
-class _GuardedBackend(httpcore.AsyncNetworkBackend):
-    def __init__(self, allow_private: bool) -> None:
-        self.allow_private = allow_private
-        self.sockets = httpcore.AnyIOBackend()
+def _check(address: str, what: str) -> None:
+    if not is_public(address):
+        raise BlockedAddressError(f"{what}, which is not public")
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
+
+class GuardedResolver(AbstractResolver):
+    """Names to checked addresses, for aiohttp."""
+
+    def __init__(self, allow_private: bool = False) -> None:
+        self.allow_private = allow_private
+
+    async def resolve(
+        self, host: str, port: int = 0, family: int = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """As the function `resolve`, whatever the family.
+
+        Raises:
+            OSError: the name does not resolve, or leads to an address that is not public.
+        """
         try:
             addresses = await resolve(host, port, self.allow_private)
         except (socket.gaierror, UnicodeError) as error:
-            raise httpcore.ConnectError(f"{host} does not resolve ({error})") from error
-        for address in addresses[:-1]:
-            try:
-                return await self.sockets.connect_tcp(
-                    address, port, timeout, local_address, socket_options
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                continue
-        return await self.sockets.connect_tcp(
-            addresses[-1], port, timeout, local_address, socket_options
-        )
+            raise OSError(f"{host} does not resolve ({error})") from error
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for address in addresses
+        ]
 
-    async def connect_unix_socket(
-        self,
-        path: str,
-        timeout: float | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        raise BlockedAddressError(f"{path} is a local socket")
-
-    async def sleep(self, seconds: float) -> None:
-        await self.sockets.sleep(seconds)
+    async def close(self) -> None:
+        """Nothing to close."""
 
 
-class GuardedTransport(httpx.AsyncHTTPTransport):
-    """An httpx transport that connects to checked addresses only.
+def guarded_connector(connections: int, allow_private: bool = False) -> aiohttp.TCPConnector:
+    """Make an aiohttp connector that connects to checked addresses only.
 
     Args:
-        max_connections: open at once.
+        connections: open at once.
         allow_private: let private addresses through; for a mirror in one's own network.
     """
 
-    def __init__(self, max_connections: int, allow_private: bool = False) -> None:
-        certificates = httpx.create_ssl_context()
-        super().__init__(verify=certificates)
-        # httpx has no public place for a network backend; its own pool takes one.
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=certificates,
-            max_connections=max_connections,
-            max_keepalive_connections=max_connections,
-            network_backend=_GuardedBackend(allow_private),
-        )
+    def new_socket(info: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol, _, address = info
+        if not allow_private:
+            _check(address[0], str(address[0]))
+        return socket.socket(family, kind, protocol)
+
+    return aiohttp.TCPConnector(
+        limit=connections, resolver=GuardedResolver(allow_private), socket_factory=new_socket
+    )

@@ -45,34 +45,51 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Report:
-    """The rows of one download.
+    """What came of a download.
 
     Attributes:
-        rows: those of the list in its order, less what an interruption left out; then those of an
-            earlier report that are not in the list.
-        kept: how many photos were there before.
+        path: of the report, a CSV.
+        photos: how many photos are there.
+        kept: how many of them were there before.
+        causes: how many rows of the report failed, by cause.
         unasked: how many of the list an interruption left out.
+        removed: how many photos this run removed, because they are not to be had any more.
+        unchecked: how many photos a refresh got no answer for; they are kept.
+        lost: how many photos were not where the ledger had them; they were due again.
     """
 
-    rows: list[Row]
-    kept: int = 0
+    path: Path
+    photos: int
+    kept: int
+    causes: Counter[str]
     unasked: int = 0
+    removed: int = 0
+    unchecked: int = 0
+    lost: int = 0
 
     @property
-    def photos(self) -> int:
-        """How many photos are there."""
-        return sum(not row.error for row in self.rows)
+    def rows(self) -> list[Row]:
+        """All rows: the list's in its order, less those not asked for yet, then earlier lists'.
+
+        Read from the file, as it is now.
+        """
+        return read_rows(self.path)
 
     def failures(self) -> Counter[str]:
         """How many rows failed for each cause."""
-        return Counter(row.cause for row in self.rows if row.error)
+        return self.causes
 
-    def write(self, path: Path) -> None:
-        """Write the rows as CSV, atomically."""
-        with atomic_path(path) as new, new.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(Row._fields)
-            writer.writerows([value or "" for value in row] for row in self.rows)
+
+def write_rows(rows: Iterable[Row], path: Path) -> Counter[str]:
+    """Write a report, atomically, row by row; returns how many rows have each cause."""
+    counts: Counter[str] = Counter()
+    with atomic_path(path) as new, new.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(Row._fields)
+        for row in rows:
+            counts[row.cause] += 1
+            writer.writerow([value or "" for value in row])
+    return counts
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -1,8 +1,9 @@
-"""One guarded download: limits on bytes, time and redirects, and patience with a busy server.
+"""One guarded request: limits on bytes, time and redirects, and every failure by its cause.
 
-Addresses are checked below, on every hop (`setup/address_guard.py`). A server that is overloaded
-or broken (429, 5xx) or that hangs up is asked again after a pause, which doubles each time or is as
-long as the server's Retry-After says (RFC 9110, section 10.2.3).
+Addresses are checked below, on every hop (`setup/address_guard.py`). Whether a failed request is
+made again, and when, is for `setup/host_queue.py` and its caller; a server's Retry-After (RFC
+9110, section 10.2.3) is told them. A picture that is there already is asked for by its ETag or its
+date (RFC 9110, section 13), or by its headers alone.
 """
 
 import asyncio
@@ -10,16 +11,20 @@ import random
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import NamedTuple
 
-import httpx
+import aiohttp
 
-from setup.address_guard import BlockedAddressError, GuardedTransport
+from setup.address_guard import BlockedAddressError, guarded_connector
+from setup.opt_out import opt_out
 
-GONE = 410
+GONE, NOT_MODIFIED = 410, 304
 PLACEHOLDER = "photo_unavailable"
+OPTED_OUT = "opted out"
 PASSING_STATUSES = (408, 425, 429, 500, 502, 503, 504)
+BUSY_STATUSES = (429, 503)  # the whole host has enough
 HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity"}
+SMALL_BODY_BYTES = 2**14  # of an error page; reading it keeps the connection
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,13 @@ class Limits:
     max_redirects: int = 5
     attempts: int = 4
     first_pause_s: float = 1.0
-    longest_pause_s: float = 60.0
+    longest_pause_s: float = 600.0
+
+    def pause_s(self, attempt: int) -> float:
+        """How long to wait after attempt 1, 2, ..."""
+        # The random part keeps those that failed together from coming back together.
+        pause_s = self.first_pause_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
+        return min(pause_s, self.longest_pause_s)
 
 
 class FetchError(Exception):
@@ -58,91 +69,140 @@ class FetchError(Exception):
         super().__init__(cause)
         self.status, self.is_passing, self.pause_s = status, is_passing, pause_s
 
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether the picture was taken away, or may not be kept any more."""
+        return self.status in (404, GONE) or str(self).startswith(OPTED_OUT)
 
-def open_client(
+
+class Answer(NamedTuple):
+    """What came.
+
+    Attributes:
+        body: the file; None where the server says that it is as it was.
+        etag, modified: by which to ask whether it still is; "" where the server tells none.
+    """
+
+    body: bytes | None
+    etag: str = ""
+    modified: str = ""
+
+
+def open_session(
     limits: Limits, connections: int, contact: str = "", allow_private: bool = False
-) -> httpx.AsyncClient:
-    """Make the client for `fetch`; the contact must be printable ASCII."""
+) -> aiohttp.ClientSession:
+    """Make the session for `fetch`, inside a running loop; the contact must be printable ASCII."""
     whom = f"; {contact}" if contact else ""
-    return httpx.AsyncClient(
-        transport=GuardedTransport(connections, allow_private),
+    return aiohttp.ClientSession(
+        connector=guarded_connector(connections, allow_private),
         headers={**HEADERS, "User-Agent": f"Groundfix (photo downloader{whom})"},
-        timeout=limits.timeout_s,
-        follow_redirects=True,
-        max_redirects=limits.max_redirects,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(total=limits.timeout_s),
         trust_env=False,  # a proxy would resolve names for us, unchecked
     )
 
 
-async def fetch(client: httpx.AsyncClient, url: str, limits: Limits) -> bytes:
-    """Download one file.
+async def fetch(
+    session: aiohttp.ClientSession,
+    url: str,
+    limits: Limits,
+    method: str = "GET",
+    etag: str = "",
+    modified: str = "",
+) -> Answer:
+    """Ask once.
+
+    Args:
+        session: of `open_session`.
+        url: http or https.
+        limits: on what comes.
+        method: HEAD asks whether the file is there.
+        etag: of the file that we have; with it or `modified`, only another one is sent.
+        modified: date of the file that we have, as the server gave it.
 
     Raises:
         FetchError: it could not be had; its text is the cause, a colon, and what else is known.
     """
-    pause_s = limits.first_pause_s
-    for attempt in range(1, limits.attempts + 1):
-        try:
-            return await _get(client, url, limits)
-        except FetchError as error:
-            if not error.is_passing or attempt == limits.attempts:
-                raise
-            if error.pause_s > limits.longest_pause_s:
-                raise FetchError(f"{error}: asks for {error.pause_s:.0f} s", error.status) from None
-            # The random part keeps the workers that failed together from coming back together.
-            await asyncio.sleep(max(error.pause_s, pause_s * random.uniform(0.75, 1.25)))
-        pause_s = min(2 * pause_s, limits.longest_pause_s)
-    raise FetchError("no attempt was allowed")
-
-
-async def _get(client: httpx.AsyncClient, url: str, limits: Limits) -> bytes:
-    """One attempt; whatever goes wrong becomes a FetchError."""
+    known = {"If-None-Match": etag, "If-Modified-Since": modified}
+    headers = {name: value for name, value in known.items() if value}
     try:
-        async with asyncio.timeout(limits.timeout_s), client.stream("GET", url) as response:
+        async with (
+            asyncio.timeout(limits.timeout_s),
+            session.request(
+                method,
+                url,
+                headers=headers,
+                max_redirects=limits.max_redirects + 1,  # aiohttp counts the last answer too
+            ) as response,
+        ):
             _refuse_placeholder(url, response)
-            return await _body(response, limits.max_bytes)
-    except BlockedAddressError as error:
-        raise FetchError(f"blocked address: {error}") from error
-    except httpx.TooManyRedirects as error:
-        raise FetchError(f"redirects: more than {limits.max_redirects}") from error
-    except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-        raise FetchError(f"bad url: {error}") from error
-    except (TimeoutError, httpx.TimeoutException) as error:
-        # Not asked again: a list with thousands of dead hosts would wait for each four times.
-        raise FetchError(f"timeout: not done in {limits.timeout_s:g} s") from error
-    except (httpx.TransportError, OSError) as error:
-        cause = f"no connection: {error or type(error).__name__}"
-        raise FetchError(cause, is_passing=True) from error
+            _refuse_opted_out(response)
+            return await _answer(response, limits.max_bytes, may_be_unchanged=bool(headers))
     except FetchError:
         raise
     except Exception as error:  # a strange answer must cost its own row, not the whole list
-        raise FetchError(f"strange answer: {type(error).__name__}: {error}") from error
+        raise _failure(error, limits) from error
 
 
-def _refuse_placeholder(url: str, response: httpx.Response) -> None:
+def _failure(error: Exception, limits: Limits) -> FetchError:
+    """What went wrong, as the cause of a row."""
+    below = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(below, BlockedAddressError):
+        return FetchError(f"blocked address: {below}")
+    if isinstance(error, aiohttp.TooManyRedirects):
+        return FetchError(f"redirects: more than {limits.max_redirects}")
+    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+        return FetchError(f"bad url: {error}")
+    if isinstance(error, TimeoutError):
+        # Not asked again: a list with thousands of dead hosts would wait for each four times.
+        return FetchError(f"timeout: not done in {limits.timeout_s:g} s")
+    if isinstance(error, aiohttp.ClientSSLError):
+        return FetchError(f"no secure connection: {below or type(error).__name__}")
+    if isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | OSError):
+        return FetchError(f"no connection: {below or type(error).__name__}", is_passing=True)
+    return FetchError(f"strange answer: {type(error).__name__}: {error}")
+
+
+def _refuse_placeholder(url: str, response: aiohttp.ClientResponse) -> None:
     """Flickr answers for a deleted photo with a redirect to a picture that says so."""
     name = response.url.path.rpartition("/")[2]
     if response.history and name.startswith(PLACEHOLDER) and PLACEHOLDER not in url:
         raise FetchError("deleted: the server sends a placeholder instead", GONE)
 
 
-async def _body(response: httpx.Response, max_bytes: int) -> bytes:
-    status = response.status_code
+def _refuse_opted_out(response: aiohttp.ClientResponse) -> None:
+    for hop in (*response.history, response):
+        if directive := opt_out(hop.headers.getall("X-Robots-Tag", ())):
+            raise FetchError(f"{OPTED_OUT}: {directive}", hop.status)
+
+
+async def _answer(
+    response: aiohttp.ClientResponse, max_bytes: int, may_be_unchanged: bool
+) -> Answer:
+    status, headers = response.status, response.headers
+    etag, modified = headers.get("ETag", ""), headers.get("Last-Modified", "")
+    if status == NOT_MODIFIED and may_be_unchanged:
+        return Answer(None, etag, modified)
     if status != 200:
-        pause_s = _retry_after_s(response.headers.get("Retry-After", ""))
+        if (response.content_length or SMALL_BODY_BYTES) < SMALL_BODY_BYTES:
+            await response.read()
+        pause_s = _retry_after_s(headers.get("Retry-After", ""))
         raise FetchError(f"HTTP {status}", status, status in PASSING_STATUSES, pause_s)
-    if response.headers.get("Content-Encoding", "identity") != "identity":
+    if response.method == "HEAD":
+        return Answer(None, etag, modified)
+    if headers.get("Content-Encoding", "identity") != "identity":
         raise FetchError("compressed: sent so without being asked", status)  # may be a bomb
-    stated = response.headers.get("Content-Length", "")
-    if stated.isdecimal() and float(stated) > max_bytes:
-        raise FetchError(f"too large: {float(stated):,.0f} bytes, over {max_bytes:,}", status)
+    if (response.content_length or 0) > max_bytes:
+        raise FetchError(
+            f"too large: {response.content_length:,} bytes, over {max_bytes:,}", status
+        )
     body = bytearray()
-    async for chunk in response.aiter_raw():
+    async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > max_bytes:  # a server may state less, or nothing
             raise FetchError(f"too large: over {max_bytes:,} bytes", status)
-    return bytes(body)
+    return Answer(bytes(body), etag, modified)
 
 
 def _retry_after_s(value: str) -> float:

@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -54,6 +55,10 @@ class Server:
                 server.headers = dict(self.headers)
                 server.answers.get(self.path, server.status(404))(self)
 
+            def do_HEAD(self):
+                server.asked[f"HEAD {self.path}"] += 1
+                server.answers.get(f"HEAD {self.path}", server.status(501))(self)
+
             def log_message(self, *_):
                 pass
 
@@ -86,6 +91,15 @@ class Server:
         """One answer after the other, the last one for ever."""
         left = list(answers)
         return lambda handler: (left.pop(0) if len(left) > 1 else left[0])(handler)
+
+    def slow(self, answer, seconds):
+        """An answer that takes its time."""
+
+        def wait(handler):
+            time.sleep(seconds)
+            answer(handler)
+
+        return wait
 
     def never(self, handler):
         """No answer until the test is over."""

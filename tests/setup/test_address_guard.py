@@ -3,11 +3,13 @@
 import asyncio
 import ipaddress
 import socket
+import threading
 
-import httpx
+import aiohttp
 import pytest
 
-from setup.address_guard import BlockedAddressError, GuardedTransport, is_public, resolve
+import setup.address_guard as guard
+from setup.address_guard import BlockedAddressError, guarded_connector, is_public, resolve
 
 REFUSED = [
     "127.0.0.1",
@@ -147,28 +149,70 @@ def test_every_address_of_a_name_is_checked(names):
     assert asyncio.run(resolve("mixed", 80, allow_private=True)) == ["169.254.169.254", "8.8.8.8"]
 
 
-def ask(url, allow_private=False):
+def ask(url, allow_private=False, **options):
     async def get():
-        transport = GuardedTransport(2, allow_private)
-        async with httpx.AsyncClient(transport=transport, follow_redirects=True) as client:
-            return await client.get(url, timeout=5)
+        connector = guarded_connector(2, allow_private)
+        limit = aiohttp.ClientTimeout(5)
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=limit) as session,
+            session.get(url, **options) as answer,
+        ):
+            return await answer.read()
 
     return asyncio.run(get())
 
 
+def why_not(url, **options):
+    """The error that kept us from connecting."""
+    with pytest.raises(aiohttp.ClientConnectorError) as error:
+        ask(url, **options)
+    return error.value.os_error
+
+
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.0.0.1", "0", "[::ffff:7f00:1]"]
+    "host", ["127.0.0.1", "localhost", "[::ffff:7f00:1]", "[::ffff:127.0.0.1]", "[::1]", "0.0.0.0"]
 )
 def test_our_own_machine_is_not_reached(server, host):
+    """Literal addresses too, which aiohttp's resolver never sees."""
     server.answers["/a"] = server.body(b"secret")
-    with pytest.raises(BlockedAddressError, match="not public"):
+    error = why_not(f"http://{host}:{server.http.server_port}/a")
+    assert isinstance(error, BlockedAddressError)
+    assert not server.asked
+
+
+@pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f.0.0.1", "0", "017700000001"])
+def test_other_spellings_of_our_own_machine(server, host):
+    server.answers["/a"] = server.body(b"secret")
+    with pytest.raises((aiohttp.ClientError, ValueError)):
         ask(f"http://{host}:{server.http.server_port}/a")
     assert not server.asked
 
 
 def test_allow_private_reaches_it(server):
     server.answers["/a"] = server.body(b"mine")
-    assert ask(f"{server.root}/a", allow_private=True).content == b"mine"
+    assert ask(f"{server.root}/a", allow_private=True) == b"mine"
+
+
+@pytest.mark.parametrize("where", ["http://127.0.0.1", "http://[::ffff:7f00:1]", "http://inside"])
+def test_a_redirect_to_our_own_machine(server, names, monkeypatch, where):
+    """127.0.0.7 plays a public server; the second hop is a literal address or a name."""
+    names[0]["inside"] = ["127.0.0.1"]
+    honest = guard.is_public
+    monkeypatch.setattr(guard, "is_public", lambda ip: ip == "127.0.0.7" or honest(ip))
+    front = type(server.http)(("127.0.0.7", 0), server.http.RequestHandlerClass)
+    threading.Thread(target=front.serve_forever, args=(0.02,), daemon=True).start()
+    port = server.http.server_port
+    server.answers |= {"/a": server.body(b"secret"), "/b": server.body(b"open")}
+    server.answers["/away"] = server.status(302, Location=f"{where}:{port}/a")
+    server.answers["/near"] = server.status(302, Location="/b")
+    try:
+        root = f"http://127.0.0.7:{front.server_port}"
+        assert ask(f"{root}/near") == b"open"
+        assert isinstance(why_not(f"{root}/away"), BlockedAddressError)
+    finally:
+        front.shutdown()
+        front.server_close()
+    assert "/a" not in server.asked
 
 
 def test_the_checked_address_is_the_one_that_is_connected_to(server, names):
@@ -177,8 +221,29 @@ def test_the_checked_address_is_the_one_that_is_connected_to(server, names):
     table["rebinding"] = [["127.0.0.1"], ["127.0.0.2"]]
     server.answers["/a"] = server.body(b"mine")
     url = f"http://rebinding:{server.http.server_port}/a"
-    assert ask(url, allow_private=True).content == b"mine"
+    assert ask(url, allow_private=True) == b"mine"
     assert asked == ["rebinding"]
+
+
+def test_a_name_that_turns_private_later_is_not_reached(server, names, monkeypatch):
+    """The second look-up, after a redirect closed the connection, is checked as the first was."""
+    table, asked = names
+    honest = guard.is_public
+    monkeypatch.setattr(guard, "is_public", lambda ip: ip == "127.0.0.7" or honest(ip))
+    front = type(server.http)(("127.0.0.7", 0), server.http.RequestHandlerClass)
+    threading.Thread(target=front.serve_forever, args=(0.02,), daemon=True).start()
+    port = front.server_port
+    table["rebinding"] = [["127.0.0.7"], ["127.0.0.1"]]
+    table["other"] = [["127.0.0.1"]]
+    moved = server.status(302, Location=f"http://other:{port}/a", Connection="close")
+    server.answers |= {"/move": moved, "/a": server.body(b"secret")}
+    try:
+        assert isinstance(why_not(f"http://rebinding:{port}/move"), BlockedAddressError)
+    finally:
+        front.shutdown()
+        front.server_close()
+    assert asked == ["rebinding", "other"]
+    assert "/a" not in server.asked
 
 
 def test_the_next_address_is_tried_where_one_is_dead(server, names):
@@ -186,9 +251,8 @@ def test_the_next_address_is_tried_where_one_is_dead(server, names):
     table["two"] = ["127.0.0.77", "127.0.0.1"]  # our server listens at the second alone
     server.answers["/a"] = server.body(b"mine")
     url = f"http://two:{server.http.server_port}/a"
-    assert ask(url, allow_private=True).content == b"mine"
+    assert ask(url, allow_private=True) == b"mine"
 
 
 def test_a_name_without_address_is_a_connection_error(names):
-    with pytest.raises(httpx.ConnectError, match="does not resolve"):
-        ask("http://nowhere.example/")
+    assert "does not resolve" in str(why_not("http://nowhere.example/"))

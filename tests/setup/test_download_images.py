@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import setup.download_images
+import setup.download_record
+import setup.photo_folder
 from data.images import read_rgb
 from setup.download_images import download, main
 from setup.download_settings import Settings
@@ -55,7 +56,7 @@ def test_a_photo_is_saved_upright_small_and_bare(server, tmp_path, picture, enco
     assert (saved.format, saved.size, len(saved.getexif())) == ("JPEG", (480, 320), 0)
     expected = Image.fromarray(upright).resize((480, 320), Image.Resampling.BICUBIC)
     assert np.abs(np.asarray(saved).astype(int) - np.asarray(expected)).mean() < 3
-    assert names_in(tmp_path) == ["photo.jpg", "report.csv"]
+    assert names_in(tmp_path) == ["ledger.sqlite", "photo.jpg", "report.csv"]
 
 
 @pytest.mark.parametrize("size", [0, 60, 320])
@@ -77,7 +78,7 @@ def test_what_is_no_photo(server, tmp_path, picture, encode):
     report = download(rows, tmp_path, settings)
     assert report.failures() == {"bad image": 4}
     assert [row["status"] for row in read_report(tmp_path)] == ["200"] * 4
-    assert names_in(tmp_path) == ["report.csv"]
+    assert names_in(tmp_path) == ["ledger.sqlite", "report.csv"]
 
 
 def test_every_row_is_reported(server, tmp_path, picture, encode):
@@ -123,14 +124,14 @@ def test_resume_asks_only_for_what_may_come(server, tmp_path, picture, encode):
     rows = [(name, f"{server.root}/{name}") for name in names]
     first = download(rows, tmp_path, QUICK)
     assert first.failures() == {"HTTP 410": 1, "HTTP 404": 1, "HTTP 403": 1}
-    before = (tmp_path / "good.jpg").stat().st_mtime_ns
+    good, before = first.rows[0], (tmp_path / "good.jpg").stat().st_mtime_ns
     server.answers |= dict.fromkeys(["/gone", "/lost", "/busy", "/new"], photo)
     server.asked.clear()
     second = download([*rows[1:], ("new", f"{server.root}/new"), rows[0]], tmp_path, QUICK)
     assert server.asked == {"/busy": 1, "/new": 1}
     assert (second.photos, second.kept) == (3, 1)
     assert [row["key"] for row in read_report(tmp_path)] == ["gone", "lost", "busy", "new", "good"]
-    assert second.rows[-1] == first.rows[0]
+    assert second.rows[-1] == good
     assert (tmp_path / "good.jpg").stat().st_mtime_ns == before
     # Another URL for the same photo is another chance.
     download([("gone", f"{server.root}/good")], tmp_path, QUICK)
@@ -165,19 +166,27 @@ def test_a_folder_with_photos_needs_resume(tmp_path, picture, encode):
 
 def test_an_interruption_leaves_a_report(server, tmp_path, picture, encode, monkeypatch):
     server.answers["/a"] = server.body(encode(picture()))
-    save = setup.download_images._save
+    make = setup.download_record.as_small_jpeg
 
-    def interrupted(data, job, output, settings):
-        if job.key == "third":
+    def interrupted(data, key, *settings):
+        if key == "third":
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.2)
-        return save(data, job, output, settings)
+        return make(data, key, *settings)
 
-    monkeypatch.setattr(setup.download_images, "_save", interrupted)
+    monkeypatch.setattr(setup.download_record, "as_small_jpeg", interrupted)
     rows = [(key, f"{server.root}/a") for key in ("first", "second", "third", "fourth")]
+    rows.append(("last", f"{server.root}/never"))
+    server.answers["/never"] = server.never
     with pytest.raises(KeyboardInterrupt):
         download(rows, tmp_path, replace(QUICK, workers=1))
-    assert [row["key"] for row in read_report(tmp_path)] == ["first", "second"]
+    done = {row["key"] for row in read_report(tmp_path)}
+    assert {"first", "second"} <= done <= {"first", "second", "third", "fourth"}
+    monkeypatch.undo()
+    server.answers["/never"], asked = server.answers["/a"], server.asked["/a"]
+    report = download(rows, tmp_path, QUICK)
+    assert (report.photos, report.kept) == (5, len(done))
+    assert server.asked["/a"] == asked + 4 - len(done)
 
 
 def test_a_full_disk_ends_it(server, tmp_path, picture, encode, monkeypatch, capsys):
@@ -187,13 +196,18 @@ def test_a_full_disk_ends_it(server, tmp_path, picture, encode, monkeypatch, cap
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(setup.download_images, "_save", full)
+    monkeypatch.setattr(setup.photo_folder.PhotoFolder, "save", full)
     list_csv = tmp_path / "urls.csv"
     list_csv.write_text(f"1,{server.root}/a\n2,{server.root}/never\n")
     output = tmp_path / "photos"
-    assert main(["--url_csv", str(list_csv), "--output", str(output), "--allow_private"]) == 2
+    words = ["--url_csv", str(list_csv), "--output", str(output), "--allow_private"]
+    assert main(words) == 2
     assert "error: [Errno 28] No space left" in capsys.readouterr().err
     assert read_report(output) == []
+    monkeypatch.undo()
+    server.answers["/never"] = server.answers["/a"]
+    assert main([*words, "--resume"]) == 0
+    assert len(read_report(output)) == 2
 
 
 def test_command_line(server, tmp_path, picture, encode, capsys):
@@ -209,7 +223,7 @@ def test_command_line(server, tmp_path, picture, encode, capsys):
     assert "not had: 1 HTTP 404" in shown
     assert read_rgb(output / "a.jpg").shape == (320, 400, 3)
     assert main(words) == 2
-    assert capsys.readouterr().err.startswith("error: ")
+    assert "\nerror: " in capsys.readouterr().err
     assert main([*words, "--resume"]) == 0
     assert "1 of them were there before" in capsys.readouterr().out
     assert sum(server.asked.values()) == 2

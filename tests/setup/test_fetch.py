@@ -132,7 +132,9 @@ def test_bodies_over_the_limit(server, tmp_path):
 def test_a_content_length_that_understates(server, tmp_path, picture, encode):
     photo = encode(picture())
     server.answers["/a"] = server.body(photo, Content_Length=100, Connection="close")
-    assert get(server, "/a", folder=tmp_path).cause == "bad image"
+    # What is left over may come with the rest, or when the answer was taken for whole.
+    assert get(server, "/a", folder=tmp_path).cause in ("bad image", "strange answer")
+    assert not list(tmp_path.glob("*.jpg"))
 
 
 def test_a_compressed_body_is_not_unpacked(server, tmp_path):

@@ -27,11 +27,11 @@ def url_csv(tmp_path):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_with_header_and_without(url_csv, text, encoding):
     expected = [("a/1.jpg", "http://x/1"), ("007", "https://y/2?q=1")]
-    assert read_url_list(url_csv(text, encoding)) == expected
+    assert list(read_url_list(url_csv(text, encoding))) == expected
 
 
 def test_short_rows_are_kept(url_csv):
-    rows = read_url_list(url_csv("id,url\n1\n,http://x/2\n3,http://x/3,more\n"))
+    rows = list(read_url_list(url_csv("id,url\n1\n,http://x/2\n3,http://x/3,more\n")))
     assert rows == [("1", ""), ("", "http://x/2"), ("3", "http://x/3")]
 
 
@@ -49,12 +49,12 @@ def test_short_rows_are_kept(url_csv):
 )
 def test_unusable_lists(url_csv, text, message):
     with pytest.raises(ValueError, match=message):
-        read_url_list(url_csv(text))
+        list(read_url_list(url_csv(text)))
 
 
 def test_not_utf8(url_csv):
     with pytest.raises(ValueError, match="UTF-8"):
-        read_url_list(url_csv("id,url\né,http://x/1\n", "latin-1"))
+        list(read_url_list(url_csv("id,url\né,http://x/1\n", "latin-1")))
 
 
 FLICKR = "https://live.staticflickr.com/65535/12345_0123456789"
