@@ -52,7 +52,9 @@ class Recipe:
     inputs: str = setting(
         "both", "what the model sees: photo, segmentation map, or both", ("rgb", "seg", "both")
     )
-    seg_channels: int = setting(3, "3: the map as colours; another number: so many one-hot classes")
+    seg_channels: int = setting(
+        3, "3: the map as colours; 0: one-hot, a channel a class of the shards; or their number"
+    )
     min_scale: float = setting(0.3, "least share of a photo's area that a training crop keeps")
     t_coarse: tuple[int, ...] = setting(
         (50, 5000), "least and most photos of a coarse cell, where the partition is cut here"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from data.index_tables import read_seg_classes
 from data.synthetic import write_synthetic_shards
 from models.encoders import Encoder
 from models.geocell_task import GeocellTask
@@ -15,6 +16,8 @@ from models.photo_module import PhotoModule
 from models.recipe import Recipe
 from models.recipe_flags import parse_backbone_args
 from models.trainer import accelerator, rank
+
+COLOURS = 3  # seg_channels of the colour-coded map
 
 
 def build_photos(recipe: Recipe, out: Path) -> PhotoModule:
@@ -58,7 +61,7 @@ def build_task(recipe: Recipe, photos: PhotoModule) -> GeocellTask:
         backbone_args=parse_backbone_args(recipe.backbone_args),
         inputs=recipe.inputs,
         img_size=recipe.img_size,
-        seg_channels=recipe.seg_channels,
+        seg_channels=_seg_channels(recipe, photos.data),
         descriptor_dim=recipe.descriptor_dim,
         fusion=recipe.fusion,
         seg_backbone=recipe.seg_backbone,
@@ -89,6 +92,31 @@ def build_task(recipe: Recipe, photos: PhotoModule) -> GeocellTask:
         seed=recipe.seed,
         settings={**recipe.binding, "cells": photos.partition.fingerprint[:12]},
     )
+
+
+def _seg_channels(recipe: Recipe, data: Path) -> int:
+    """Channels of the map as the model sees it, held against what the shards say of their maps."""
+    channels = recipe.seg_channels
+    if recipe.inputs == "rgb":
+        return channels or COLOURS
+    tables = {name: read_seg_classes(data / name) for name in ("train", "val")}
+    train, val = tables["train"], tables["val"]
+    if train and val and train.names != val.names:
+        raise ValueError(
+            f"the maps of {data}/train and {data}/val have other classes ({train.source} and "
+            f"{val.source}): draw them with one network"
+        )
+    if not channels and not train:
+        raise ValueError(
+            f"--seg_channels 0: the manifest of {data}/train does not say how many classes its "
+            "maps have; give their number, or draw the maps with `python -m setup.segment_images`"
+        )
+    if train and channels not in (0, COLOURS) and channels < len(train):
+        raise ValueError(
+            f"--seg_channels {channels}: the maps of {data}/train have {len(train)} classes; those "
+            "beyond would be seen as nothing. Give 0 for all, or 3 for colours"
+        )
+    return channels or len(train or ())
 
 
 def finished_model(

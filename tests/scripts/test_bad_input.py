@@ -7,11 +7,21 @@ import pyarrow.parquet as pq
 import pytest
 import simplejpeg
 
+from data.index_tables import (
+    INDEX,
+    INDEX_SCHEMA,
+    MANIFEST,
+    MANIFEST_SCHEMA,
+    read_table,
+    write_tables,
+)
+from data.seg_classes import SegClasses
 from data.shards import ShardWriter
 from partitioning import partition as partition_file
 from partitioning.partition import build_partition
 
 T = {"coarse": (2, 40), "middle": (2, 20), "fine": (2, 10)}
+TABLES = ((INDEX, INDEX_SCHEMA), (MANIFEST, MANIFEST_SCHEMA))
 JPG = simplejpeg.encode_jpeg(np.full((40, 40, 3), 128, np.uint8))
 
 
@@ -32,6 +42,22 @@ def refused(train, data):
         return error.removeprefix("error: ")
 
     return run
+
+
+def name_classes(data, split, count, source="a network"):
+    """Say in a manifest what the maps' classes are."""
+    names = tuple(f"{source} {i}" for i in range(count))
+    classes = SegClasses(names, ((0, 0, 0),) * count, source)
+    tables = [read_table(data / split / f, s) for f, s in TABLES]
+    write_tables(data / split, *tables, classes)
+
+
+def test_fewer_channels_than_classes_of_the_maps(refused, data):
+    assert "does not say how many classes" in refused("--seg_channels 0")
+    name_classes(data, "train", 9)
+    assert "have 9 classes" in refused("--seg_channels 8")
+    name_classes(data, "val", 9, "another")
+    assert "(a network and another)" in refused("--seg_channels 9")
 
 
 def cut_cells(data, rows):
