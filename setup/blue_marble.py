@@ -30,7 +30,7 @@ from rich.progress import track
 
 from data.images import ImageError, read_rgb
 from data.shards import ShardWriter
-from setup.terrain import CLASSES, ICE, PALETTE, WATER, terrain_classes
+from setup.terrain import CLASSES, ICE, PALETTE, SEG_CLASSES, WATER, terrain_classes
 
 SPLITS = ("train", "val", "test")
 SOURCE = {
@@ -166,7 +166,7 @@ def write_shards(
     for number, name in enumerate(SPLITS):
         chosen = np.flatnonzero(split == number)
         counts[name] = len(chosen)
-        with ShardWriter(output / name, samples_per_shard=samples_per_shard) as writer:
+        with ShardWriter(output / name, samples_per_shard, SEG_CLASSES) as writer:
             for i in track(chosen, f"{name}: {len(chosen)} tiles"):
                 jpg, png = encode_tile(tiles.rgb[i], tiles.terrain[i], size)
                 record = {"lat": float(tiles.lat[i]), "lon": float(tiles.lon[i]), **SOURCE}

@@ -28,6 +28,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageFilter
 
+from data.seg_classes import SegClasses
+
 CLASSES = (
     "water",
     "lowland",
@@ -51,6 +53,11 @@ PALETTE = np.array(
         (245, 245, 250),
     ],
     np.uint8,
+)
+SEG_CLASSES = SegClasses(
+    CLASSES,
+    tuple((int(r), int(g), int(b)) for r, g, b in PALETTE),
+    "terrain by height and colour, setup/terrain.py",
 )
 CLASS_BOUNDS_M = (200, 500, 1000, 2000, 3500)
 HEIGHT_COLOURS = np.array(
