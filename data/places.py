@@ -116,9 +116,7 @@ def read_photos(directory: Path) -> Photos:
     if not directory.is_dir():
         raise ValueError(f"no folder {directory}")
     paths, places, refused = [], [], {}
-    for path in sorted(directory.rglob("*")):
-        if path.suffix.lower() not in EXTENSIONS:
-            continue
+    for path in _image_files(directory):
         try:
             places.append(PlaceName.parse(path.name))
             paths.append(path)
@@ -158,6 +156,23 @@ def read_places(
         return Places.of(database, queries, radius_m, drop)
     except ValueError as error:
         raise ValueError(f"{root}: {error}") from None
+
+
+def find_photos(directory: str | Path, split: str = "test") -> tuple[list[Path], list[Path]]:
+    """Files of database and queries of one split, whatever their names say.
+
+    Raises:
+        ValueError: a folder is missing or holds no image.
+    """
+    root = _split_folder(Path(directory), split)
+    found = [_image_files(_first(root, names)) for names in (DATABASE, QUERIES)]
+    if not all(found):
+        raise ValueError(f"{root}: {len(found[0])} photos of the database, {len(found[1])} queries")
+    return found[0], found[1]
+
+
+def _image_files(directory: Path) -> list[Path]:
+    return [path for path in sorted(directory.rglob("*")) if path.suffix.lower() in EXTENSIONS]
 
 
 def _split_folder(directory: Path, split: str) -> Path:

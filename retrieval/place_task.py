@@ -1,0 +1,130 @@
+"""The training step of place recognition, for Lightning."""
+
+from functools import partial
+from typing import Any
+
+import models.torchvision_cure  # noqa: F401  isort: skip  (before Lightning)
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from models.embedder import Embedder
+from models.triplet_losses import TRIPLET_LOSSES, Loss
+from retrieval.descriptor_cache import normal
+from retrieval.place_recipe import PlaceRecipe
+from retrieval.triplet_rounds import TripletBatch
+
+WITH_MARGIN = ("triplet", "second_order", "quadruplet")
+
+
+class PlaceTask(pl.LightningModule):
+    """An embedder that learns from triplets.
+
+    Args:
+        embedder: To train.
+        recipe: How.
+
+    Raises:
+        ValueError: the recipe leaves nothing to train, or its backbone has no blocks to choose.
+    """
+
+    def __init__(self, embedder: Embedder, recipe: PlaceRecipe) -> None:
+        super().__init__()
+        self.embedder, self.recipe = embedder, recipe
+        self.loss = loss_of(recipe)
+        freeze(embedder, recipe)
+        self.train()  # Lightning leaves modes as they are
+
+    def train(self, mode: bool = True) -> "PlaceTask":
+        """As torch's; batch norms keep their statistics where the recipe says so."""
+        super().train(mode)
+        if self.recipe.freeze_norms:
+            for module in self.embedder.extractor.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def training_step(self, batch: TripletBatch, index: int) -> Tensor:
+        """Loss of a batch; triplets with an unreadable photo do not count."""
+        pictures = normal(batch.pictures.flatten(0, 1), self.embedder, self.device)
+        descriptors = self.embedder(pictures).float()
+        descriptors = descriptors.unflatten(0, batch.pictures.shape[:2])[batch.is_readable]
+        if not len(descriptors):
+            return descriptors.sum()  # 0, with a gradient for every process to share
+        loss = self.loss(descriptors[:, 0], descriptors[:, 1], descriptors[:, 2:])
+        self.log("train/loss", loss, on_step=False, on_epoch=True, sync_dist=True)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The recipe's optimiser over what is trained."""
+        trained = [p for p in self.embedder.parameters() if p.requires_grad]
+        options: dict[str, Any] = {"lr": self.recipe.lr, "weight_decay": self.recipe.weight_decay}
+        if self.recipe.optimizer == "sgd":
+            return torch.optim.SGD(trained, momentum=0.9, **options)
+        return torch.optim.Adam(trained, **options)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the run must be resumed with."""
+        checkpoint["binding"] = self.recipe.binding
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse other settings.
+
+        Raises:
+            ValueError: the checkpoint was made with others.
+        """
+        theirs, ours = checkpoint.get("binding", {}), self.recipe.binding
+        other = [f"{k} {theirs.get(k)}, now {v}" for k, v in ours.items() if theirs.get(k) != v]
+        if other:
+            raise ValueError(
+                f"the run to resume had other settings: {'; '.join(other)}; give them again, or "
+                "take another --out"
+            )
+
+
+def loss_of(recipe: PlaceRecipe) -> Loss:
+    """The recipe's loss with its margin.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    if recipe.loss not in TRIPLET_LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(TRIPLET_LOSSES)}, got {recipe.loss!r}")
+    margin = {"margin": recipe.margin} if recipe.loss in WITH_MARGIN else {}
+    return partial(TRIPLET_LOSSES[recipe.loss], **margin)
+
+
+def freeze(embedder: Embedder, recipe: PlaceRecipe) -> None:
+    """Leave out of training what the recipe leaves out.
+
+    Raises:
+        ValueError: nothing is left, or the backbone has fewer blocks or none.
+    """
+    extractor = embedder.extractor
+    if recipe.freeze_backbone:
+        extractor.requires_grad_(False)
+    elif recipe.trained_blocks:
+        blocks = blocks_of(extractor)
+        if recipe.trained_blocks > len(blocks):
+            raise ValueError(
+                f"--trained_blocks {recipe.trained_blocks}: {recipe.backbone} has {len(blocks)} "
+                "blocks that can be chosen; 0 trains all of it"
+            )
+        extractor.requires_grad_(False)
+        for block in blocks[-recipe.trained_blocks :]:
+            block.requires_grad_(True)
+    if not any(parameter.requires_grad for parameter in embedder.parameters()):
+        raise ValueError(
+            f"nothing to train: {recipe.aggregation} has no weights and the backbone is frozen; "
+            "add --fc_dim or --attention, or leave out --freeze_backbone"
+        )
+
+
+def blocks_of(extractor: nn.Module) -> list[nn.Module]:
+    """The blocks of a backbone, in order: its parts where it is a sequence, or its longest list."""
+    network = getattr(extractor, "network", extractor)
+    if isinstance(network, nn.Sequential):
+        return list(network)
+    lists = [m for m in extractor.modules() if isinstance(m, (nn.ModuleList, nn.Sequential))]
+    return list(max(lists, key=len)) if lists else []

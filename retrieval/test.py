@@ -1,0 +1,154 @@
+"""Test place recognition: recall at 1, 5, 10, 20 with intervals, panels, saved descriptors.
+
+    python -m retrieval.test --model runs/NAME --data DIR
+
+In place of --model, --backbone and --aggregation test untrained features, and with --checkpoint a
+file of the public benchmark (models/benchmark_checkpoint.py). What comes out: recalls.json, .csv
+and .md, and predictions.csv; with --save_descriptors descriptors/database.npy and queries.npy, with
+--save_panels N pictures of the first N queries and their answers. `--no_labels` is for sets whose
+names hold no positions: predictions and panels only. `--audit` shows that no answer depends on
+which photos lie in a batch; the exit status is 1 where one does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retrieval.place_recipe import PlaceRecipe, add_flags, recipe_of
+
+if TYPE_CHECKING:
+    from models.place_model import PlaceModel
+    from retrieval.descriptor_cache import Engine
+
+SHARED_FLAGS = (
+    "backbone", "cut", "aggregation", "attention", "l2", "fc_dim", "clusters", "pretrained",
+    "device", "precision", "workers", "seed", "val_positives_dist_threshold",
+)  # fmt: skip
+
+
+def build_model(options: dict[str, Any], recipe: PlaceRecipe, engine: Engine) -> PlaceModel:
+    """The model that the flags name: trained, of a checkpoint, or untrained.
+
+    Raises:
+        ValueError: it cannot be had.
+    """
+    from models.benchmark_checkpoint import load_benchmark_checkpoint
+    from models.embedder import Embedder
+    from models.place_model import PlaceModel, load_place_model
+    from retrieval.clustering import start_netvlad
+    from retrieval.place_evaluation import training_photos
+
+    if options["model"]:
+        model = load_place_model(options["model"])
+        return replace(model, size=recipe.size) if options["img_size"] else model
+    settings = recipe.embedder_settings()
+    if options["checkpoint"]:
+        # The benchmark leaves GeM's descriptors without projection at their length.
+        settings = replace(settings, is_unit=recipe.aggregation != "gem" or recipe.fc_dim > 0)
+        embedder = Embedder(settings, pretrained=False)
+        load_benchmark_checkpoint(options["checkpoint"], embedder)
+        return PlaceModel(embedder, recipe.size, {"checkpoint": str(options["checkpoint"])})
+    embedder = Embedder(settings, recipe.pretrained).to(engine.device).eval()
+    if recipe.aggregation in ("netvlad", "crn"):
+        from data.place_photos import PlacePhotos
+
+        photos = PlacePhotos(training_photos(options["data"], options["split"]), recipe.size)
+        start_netvlad(embedder, photos, engine, recipe.seed)
+    return PlaceModel(embedder, recipe.size, {"untrained": True})
+
+
+def run(options: dict[str, Any], recipe: PlaceRecipe) -> int:
+    """Test; returns the exit status.
+
+    Raises:
+        ValueError, OSError: what the user gave cannot be tested.
+    """
+    from retrieval.place_evaluation import Job, evaluate
+    from retrieval.place_search import SearchSettings
+    from retrieval.recall_report import markdown
+    from retrieval.train import engine_of
+
+    engine = engine_of(replace(recipe, infer_batch=options["batch"]))
+    job = Job(
+        options["data"], _out(options), options["split"], tuple(options["recall_values"]),
+        recipe.val_positives_dist_threshold, not options["no_labels"], options["save_panels"],
+        options["audit"], options["save_descriptors"],
+    )  # fmt: skip
+    settings = SearchSettings(
+        options["test_method"], max(job.depths), options["pca_dim"], options["whiten"],
+        options["descriptor_dtype"], recipe.seed,
+    )  # fmt: skip
+    result = evaluate(build_model(options, recipe, engine), job, settings, engine)
+    if result.recalls:
+        sys.stdout.write(markdown(result.recalls, {}).rstrip() + "\n")
+    sys.stderr.write(f"results: {job.out}\n")
+    return 1 if result.audit and not result.audit.is_passed else 0
+
+
+def parse(arguments: list[str] | None) -> tuple[dict[str, Any], PlaceRecipe]:
+    """Read the command line; a wrong one ends the program with usage and reason."""
+    parser = argparse.ArgumentParser(
+        prog="python -m retrieval.test",
+        description="Test place recognition: recall, predictions, panels.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--model", metavar="DIR", help="what `python -m retrieval.train` wrote")
+    add("--checkpoint", metavar="FILE", help="of the public benchmark; needs --backbone and so on")
+    add("--data", type=Path, required=True, metavar="DIR", help="set of places")
+    add("--out", metavar="DIR", help="of the results; by default in the model's directory")
+    add("--split", default="test", choices=("train", "val", "test"), help="part of the set")
+    add("--recall_values", type=int, nargs="+", default=[1, 5, 10, 20], help="the k of R@k")
+    add(
+        "--test_method", default="hard_resize", help="how queries are shown to the model",
+        choices=("hard_resize", "single_query", "central_crop", "five_crops", "nearest_crop",
+                 "maj_voting"),
+    )  # fmt: skip
+    add("--img_size", type=int, nargs="+", help="height and width, px; else the model's, or 224")
+    add("--pca_dim", type=int, default=0, help="length after PCA; 0 = none")
+    add("--whiten", action="store_true", help="PCA with whitening")
+    add("--descriptor_dtype", default="float32", choices=("float32", "float16"), help="as stored")
+    add("--save_descriptors", action="store_true", help="keep them, as .npy files")
+    add("--save_panels", type=int, default=0, metavar="N", help="draw the first N queries")
+    add("--no_labels", action="store_true", help="names hold no positions: predictions only")
+    add("--audit", action="store_true", help="compare descriptors made alone and in a batch")
+    add("--batch", type=int, default=16, help="photos described at a time")
+    add_flags(parser, SHARED_FLAGS)
+    options = vars(parser.parse_args(arguments))
+    if min(options["recall_values"]) < 1 or options["batch"] < 1:
+        parser.error("--recall_values and --batch must be 1 or more")
+    if options["model"] and options["checkpoint"]:
+        parser.error("--model and --checkpoint name two models; give one")
+    if options["whiten"] and not options["pca_dim"]:
+        parser.error("--whiten goes with --pca_dim")
+    size = {"img_size": options["img_size"]} if options["img_size"] else {}
+    shared = {name: options[name] for name in SHARED_FLAGS}
+    return options, recipe_of(parser, shared | size)
+
+
+def _out(options: dict[str, Any]) -> Path:
+    name = f"{options['split']}-{options['test_method']}"
+    if options["out"]:
+        return Path(options["out"])
+    if options["model"]:
+        return Path(options["model"]) / name
+    return Path("runs") / "tested" / name
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Test from the command line."""
+    options, recipe = parse(arguments)
+    try:
+        return run(options, recipe)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
