@@ -11,7 +11,7 @@ demo: environment
 	$(BIN)/python -m setup.demo $(ARGS)
 
 test: environment
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 slow: environment
 	$(BIN)/python -m pytest -m slow

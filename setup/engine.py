@@ -12,6 +12,7 @@ import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing import connection, get_context, parent_process
 from typing import Any, TypeVar
 
@@ -25,6 +26,10 @@ STOP_S = 5.0  # for a worker to clear its temporary files away
 
 class WorkerLost(RuntimeError):
     """An item's workers were lost again and again."""
+
+
+class _Gone(Exception):
+    """A worker is."""
 
 
 def run(
@@ -69,10 +74,20 @@ def run(
         from setup.ray_engine import run_ray
 
         return run_ray(step, items, workers, on_done, ray_address)
-    workers = min(workers or len(os.sched_getaffinity(0)), len(items))
-    return _run_local(step, items, workers, on_done) if workers > 1 else _run_here(
-        step, items, on_done
-    )
+    workers = min(workers or cores(), len(items))
+    if workers == 1:
+        return _run_here(step, items, on_done)
+    return _run_local(step, items, workers, on_done)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def lost(item: object, ending: str) -> str:
+    """What `WorkerLost` says."""
+    return f"{str(item)[:200]}: its worker was lost {ATTEMPTS} times ({ending})"
 
 
 def _run_here(
@@ -92,7 +107,7 @@ def _run_local(
     on_done: Callable[[Result], None],
 ) -> list[Result]:
     results: dict[int, Result] = {}
-    waiting, lost = deque(range(len(items))), Counter[int]()
+    waiting, losses = deque(range(len(items))), Counter[int]()
     idle: list[_Worker] = []
     busy: dict[connection.Connection, tuple[_Worker, int]] = {}
     try:
@@ -105,10 +120,10 @@ def _run_local(
                 worker, at = busy[pipe]  # type: ignore[index]
                 try:
                     results[at] = worker.answer()
-                except EOFError:
-                    lost[at] += 1
-                    if lost[at] == ATTEMPTS:
-                        raise WorkerLost(_lost(items[at], worker.ending())) from None
+                except _Gone:
+                    losses[at] += 1
+                    if losses[at] == ATTEMPTS:
+                        raise WorkerLost(lost(items[at], worker.ending())) from None
                     waiting.appendleft(at)
                 else:
                     idle.append(worker)
@@ -117,10 +132,6 @@ def _run_local(
     finally:
         _stop([*idle, *(worker for worker, _ in busy.values())])
     return [results[at] for at in range(len(items))]
-
-
-def _lost(item: object, ending: str) -> str:
-    return f"{str(item)[:200]}: its worker was lost {ATTEMPTS} times ({ending})"
 
 
 class _Worker:
@@ -135,17 +146,15 @@ class _Worker:
         theirs.close()
 
     def give(self, item: object) -> None:
-        try:
+        with suppress(BrokenPipeError):  # lost while idle: the answer will be that it is
             self.pipe.send(item)
-        except BrokenPipeError:  # lost while idle; the answer will say so
-            pass
 
     def answer(self) -> Any:
-        """The step's result, or what it raised; EOFError where the process is lost."""
+        """The step's result; raises what it raised, or `_Gone`."""
         try:
             is_result, answer = self.pipe.recv()
-        except OSError:
-            raise EOFError from None
+        except (EOFError, OSError):
+            raise _Gone from None
         if is_result:
             return answer
         raise answer
@@ -173,6 +182,7 @@ def _work(step: Callable[[Any], Any], pipe: connection.Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
     # An exit instead of an end in the middle: temporary files are cleared away.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores out already
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
@@ -182,8 +192,16 @@ def _work(step: Callable[[Any], Any], pipe: connection.Connection) -> None:
         try:
             answer = True, step(item)
         except Exception as error:
-            answer = False, error
+            answer = False, _sendable(error)
         pipe.send(answer)
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error itself, or where it cannot travel another with its words."""
+    try:
+        return pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever a class's own way of being made raises
+        return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def _end_with_parent() -> None:

@@ -30,7 +30,7 @@ from partitioning.atomic_file import atomic_path
 from setup.debian_package import PackageError, fetch
 from setup.qt_resources import QtResourceError, QtResources
 
-if TYPE_CHECKING:  # brings httpx, which only the photos' sources need
+if TYPE_CHECKING:  # brings aiohttp, which only the photos' sources need
     from setup.download_settings import Settings
 
 PACKAGE = "gcompris-qt-data"

@@ -19,14 +19,18 @@ SCENE_COLUMNS = ("prob_indoor", "prob_natural", "prob_urban")
 
 
 def with_scene_column(photos: pd.DataFrame) -> pd.DataFrame:
-    """Bring three columns of scene probabilities into s3, in place of labels there."""
+    """Bring three columns of scene probabilities into s3, in place of labels where there are."""
     names = {column.strip().lower(): column for column in photos.columns}
     if not all(name in names for name in SCENE_COLUMNS):
         return photos
     given = photos[[names[name] for name in SCENE_COLUMNS]]
     scenes = given.apply(pd.to_numeric, errors="coerce").to_numpy(float).tolist()
     is_given = given.notna().any(axis=1)
-    lists = [scene if there else None for scene, there in zip(scenes, is_given, strict=True)]
+    labels = photos["s3"] if "s3" in photos else [None] * len(photos)
+    lists = [
+        scene if there else label
+        for scene, there, label in zip(scenes, is_given, labels, strict=True)
+    ]
     return photos.assign(s3=pd.Series(lists, photos.index, dtype=object))
 
 

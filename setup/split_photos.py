@@ -9,6 +9,7 @@ import math
 from collections.abc import Hashable, Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 SPLITS = ("train", "val", "test")
@@ -23,7 +24,8 @@ def split_photos(
     one. The draw hangs on the groups' names and `seed` alone, not on the order of the photos.
 
     Args:
-        groups: the photographer of each photo, or another name where it stands for itself.
+        groups: the photographer of each photo, or another name where it stands for itself;
+            `str` tells them apart.
         val_share: share of the photos for validation, 0 for none.
         test_share: share of the photos for testing, 0 for none.
         seed: of the draw.
@@ -41,27 +43,30 @@ def split_photos(
             f"val_share {val_share:g}, test_share {test_share:g}: neither may be negative, and "
             "their sum must be under 1"
         )
-    members: dict[Hashable, list[int]] = {}
-    for photo, group in enumerate(groups):
-        members.setdefault(group, []).append(photo)
-    split = np.zeros(len(groups), np.int64)
-    drawn = sorted(members, key=lambda group: _draw(group, seed))
+    members, names = pd.factorize(np.asarray(groups))
+    sizes = np.bincount(members, minlength=len(names))
+    draws = np.fromiter((_draw(name, seed) for name in names), "S32", len(names))
+    draw = draws.argsort(kind="stable")
     room = [0] + [max(1, round(share * len(groups))) if share else 0 for share in shares[1:]]
-    for group in drawn:
-        fits = [name for name in (1, 2) if len(members[group]) <= room[name]]
+    drawn = np.zeros(len(names), np.int64)
+    for group in draw.tolist():
+        fits = [name for name in (1, 2) if sizes[group] <= room[name]]
         if fits:
-            split[members[group]] = fits[0]
-            room[fits[0]] -= len(members[group])
+            drawn[group] = fits[0]
+            room[fits[0]] -= sizes[group]
+        if not any(room):
+            break
     for name in (1, 2):
-        left = [group for group in drawn if not split[members[group][0]]]
-        if shares[name] and left and not (split == name).any():
-            split[members[min(left, key=lambda group: len(members[group]))]] = name
-    _check(split, shares, len(members))
+        left = draw[drawn[draw] == 0]
+        if shares[name] and len(left) and not (drawn == name).any():
+            drawn[left[sizes[left].argmin()]] = name
+    split = drawn[members]
+    _check(split, shares, len(names))
     return split
 
 
 def _draw(group: Hashable, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}:{group!r}".encode()).digest()
+    return hashlib.sha256(f"{seed}:{group}".encode()).digest()
 
 
 def _check(split: NDArray[np.int64], shares: tuple[float, ...], num_groups: int) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 from data.images import decode_rgb
 from data.shards import Index, verify
 from setup.build_shards import build_shards, main
+from setup.pack_settings import PackSettings
 
 SPLITS = ("train", "val", "test")
 
@@ -27,8 +28,9 @@ def folder(tmp_path, picture, encode):
     return tmp_path
 
 
-def build(folder, name="shards", **options):
-    return build_shards(folder / "img", folder / "photos.csv", folder / name, **options)
+def build(folder, name="shards", images="img", workers=1, **options):
+    settings = PackSettings(folder / "photos.csv", folder / images, **options)
+    return build_shards(settings, folder / name, workers)
 
 
 def samples(folder, name="shards"):
@@ -85,7 +87,7 @@ def test_no_photographer_is_in_two_splits(folder):
 
 def test_two_runs_give_the_same_bytes(folder):
     build(folder, "a", samples_per_shard=7)
-    build(folder, "b", samples_per_shard=7)
+    build(folder, "b", samples_per_shard=7, workers=2)
     build(folder, "c", samples_per_shard=7, seed=3)
     first = sums(folder / "a")
     assert first == sums(folder / "b")
@@ -166,7 +168,7 @@ def test_segmentation_maps(folder, picture, encode):
     found = {sample.key: sample.seg_png for sample in samples(folder)["train"]}
     assert found == {"p0": good, "p5": None}
     assert packed.unmapped == 1
-    reasons = {image_id: reason for _, image_id, reason in packed.refused}
+    reasons = dict(zip(packed.refused["id"], packed.refused["reason"], strict=True))
     assert set(reasons) == {"p2", "p3", "p4"}
     assert "segmentation map is 60 x 20" in reasons["p2"]
 
@@ -245,14 +247,17 @@ def test_gaps_in_a_column_of_numbers(folder):
 def test_unusable_input(folder):
     (folder / "nothing").mkdir()
     with pytest.raises(ValueError, match="none of the photos"):
-        build_shards(folder / "nothing", folder / "photos.csv", folder / "out")
+        build(folder, "out", images="nothing")
     with pytest.raises(ValueError, match="no folder"):
         build(folder, seg=folder / "maps")
     with pytest.raises(ValueError, match="no folder"):
-        build_shards(folder / "none", folder / "photos.csv", folder / "out")
-    build(folder)
+        build(folder, "out", images="none")
+    with pytest.raises(ValueError, match="either a folder"):
+        PackSettings(folder / "photos.csv")
+    with pytest.raises(ValueError, match="at least 1"):
+        PackSettings(folder / "photos.csv", folder / "img", samples_per_shard=0)
     with pytest.raises(ValueError, match=r"not empty; give an empty folder"):
-        build(folder)
+        build(folder, "img")
 
 
 def test_a_split_of_damaged_photos_is_an_error(folder):
@@ -274,5 +279,9 @@ def test_command_line(folder, capsys):
     assert "train" in shown
     assert "1 refused, no such photo" in shown
     assert str(folder / "out" / "refused_photos.csv") in shown
-    assert main(words) == 2
-    assert capsys.readouterr().err.startswith("error: ")
+    before = sums(folder / "out")
+    assert main(words) == 0, "the same again finds all done"
+    assert capsys.readouterr().out == shown
+    assert sums(folder / "out") == before
+    assert main([*words, "--seed", "1"]) == 2
+    assert "begun with another seed" in capsys.readouterr().err
