@@ -64,21 +64,23 @@ class Geolocator:
         """Load a model bundle and, where one is named, a gallery.
 
         Args:
-            model: bundle directory, made by train_vit.py.
+            model: bundle directory, made by train_vit.py, or `owner/name` on the model hub.
             gallery: gallery directory, made by retrieval.index with the same model.
             engine: "onnx", "torch" or "auto" (ONNX where the bundle has it).
             precision_cap_km: an operator's cap on precision; 0 = none.
 
         Raises:
-            FileNotFoundError: the bundle is not there.
+            FileNotFoundError: the bundle is not there, or the hub does not give it.
             ValueError: bundle or gallery is damaged, they do not belong together, or a bad cap.
         """
         check_cap(precision_cap_km)
         from concurrent.futures import ThreadPoolExecutor
 
+        from models.hub import from_pretrained, is_hub_id
         from models.session import engine_of, open_session, warm_up
 
-        chosen = engine_of(Path(model)) if engine == "auto" else engine
+        model = from_pretrained(model).path if is_hub_id(model) else Path(model)
+        chosen = engine_of(model) if engine == "auto" else engine
         # Another thread imports the engine and opens it while this one reads cells and gallery.
         with ThreadPoolExecutor(1) as beside:
             beside.submit(warm_up, chosen)
@@ -167,7 +169,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("photos", nargs="+", metavar="PHOTO", help="image files")
-    add("--model", type=Path, default=DEMO_MODEL, metavar="DIR", help="model bundle")
+    add("--model", type=Path, default=DEMO_MODEL, metavar="DIR", help="model bundle, or hub name")
     add("--gallery", type=Path, metavar="DIR", help="gallery of photos of known position; "
         f"with the demo's model, {DEMO_GALLERY} where it is there")  # fmt: skip
     add("--area", metavar="W,S,E,N", help="look inside this rectangle only, degrees")
@@ -217,10 +219,9 @@ def check_request(parsed: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Answer from the command line; a photo that cannot be read does not stop the others."""
     parsed = build_parser().parse_args(arguments)
-    gallery = parsed.gallery
+    gallery, failed = parsed.gallery, 0
     if gallery is None and parsed.model == DEMO_MODEL and DEMO_GALLERY.is_dir():
         gallery = DEMO_GALLERY
-    failed = 0
     try:
         check_request(parsed)
         area = None if parsed.area is None else parse_area(parsed.area)

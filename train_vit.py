@@ -79,6 +79,7 @@ def write_bundle(
     """Calibrate the trained model and write it; `chosen` says which weights it has."""
     from models.calibrate import calibrate
     from models.export import save_bundle
+    from models.training_photos import authors_of_shards
 
     photos.open_val_stream()  # the photos themselves, though the heads may have trained without
     calibration = calibrate(task, photos.whole_val_dataloader())
@@ -92,7 +93,9 @@ def write_bundle(
         "commit": commit(),
         "settings": asdict(recipe),
     }
-    bundle = save_bundle(task.model, photos.partition, calibration, out, origin)
+    stream = photos.train_stream
+    authors = authors_of_shards(stream.index, stream.rows)  # hashes: for author-disjoint testing
+    bundle = save_bundle(task.model, photos.partition, calibration, out, origin, authors=authors)
     print(f"weights: {chosen}")
     print(f"model bundle: {bundle.path} (test it: python test_vit.py --model {bundle.path} ...)")
 

@@ -1,5 +1,6 @@
 """The model card that goes into every bundle: what the model is, what it was measured to do."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,16 @@ import numpy as np
 from models.calibration import Calibration
 from partitioning.partition import Partition
 
-_CARD = """# {name}
+_CARD = """---
+library_name: groundfix
+pipeline_tag: image-classification
+tags:
+- image-geolocation
+- model_hub_mixin
+- pytorch_model_hub_mixin
+---
+
+# {name}
 
 A Groundfix geocell model: from a photo it predicts in which cell of the globe it was taken.
 
@@ -22,6 +32,15 @@ A Groundfix geocell model: from a photo it predicts in which cell of the globe i
 ## How it came about
 
 {origin}
+
+{settings}
+## Files
+
+`models.hub.from_pretrained` compares a download with these; the same list is in config.json.
+
+| file | sha256 |
+|---|---|
+{files}
 
 ## Intended use
 
@@ -43,10 +62,11 @@ def model_card(config: dict[str, Any], partition: Partition, calibration: Calibr
         partition: the cells the model predicts.
         calibration: its calibration.
     """
-    shape = config["architecture"]
+    shape, origin = config["architecture"], dict(config["origin"])
+    settings = origin.pop("settings", None)
     counts = shape["num_cells"].items()
     return _CARD.format(
-        name=config["origin"].get("name", "Groundfix model"),
+        name=origin.get("name", "Groundfix model"),
         backbone=shape["backbone"],
         inputs=shape["inputs"],
         img_size=shape["img_size"],
@@ -55,5 +75,7 @@ def model_card(config: dict[str, Any], partition: Partition, calibration: Calibr
         fingerprint=partition.fingerprint,
         photos=calibration.photos,
         temperature=" ".join(f"{t:.3f}" for t in np.atleast_1d(calibration.temperature)),
-        origin="\n".join(f"- {key}: {value}" for key, value in config["origin"].items()),
+        origin="\n".join(f"- {key}: {value}" for key, value in origin.items()),
+        settings=f"\n```json\n{json.dumps(settings, indent=1)}\n```\n" if settings else "",
+        files="\n".join(f"| {name} | {sha} |" for name, sha in config.get("files", {}).items()),
     )

@@ -6,22 +6,35 @@ The ONNX file is compared with the torch model on random photos before it is kep
 """
 
 import argparse
-import hashlib
 import json
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.bundle import FORMAT, Bundle
+from models.author_hashes import write_author_hashes
+from models.bundle import (
+    AUTHORS,
+    CALIBRATION,
+    CARD,
+    CELLS,
+    CONFIG,
+    FORMAT,
+    ONNX,
+    PUBLISHED,
+    WEIGHTS,
+    Bundle,
+)
 from models.calibration import Calibration
 from models.card import model_card
-from models.geocell_vit import Architecture, GeocellViT
+from models.geocell_vit import GeocellViT
+from models.weights import sha256_of
 from partitioning import partition as partition_file
 from partitioning.atomic_file import atomic_path
 from partitioning.partition import Partition
@@ -37,6 +50,7 @@ def save_bundle(
     calibration: Calibration,
     directory: str | Path,
     origin: dict[str, Any],
+    authors: Iterable[str] | None = None,
 ) -> Bundle:
     """Write the bundle of a trained model and open it.
 
@@ -46,6 +60,7 @@ def save_bundle(
         calibration: fitted on validation photos.
         directory: made if it is not there; other files in it stay.
         origin: how the model came about (settings, counts, figures), plain types only.
+        authors: of the training photos, kept as hashes; None where they are not known.
 
     Raises:
         ValueError: the ONNX model does not agree with the torch model.
@@ -53,23 +68,32 @@ def save_bundle(
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     # No config, no bundle: what is interrupted here cannot pass for a mix of old and new.
-    (directory / "config.json").unlink(missing_ok=True)
+    (directory / CONFIG).unlink(missing_ok=True)
     model = model.cpu().eval()
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    with atomic_path(directory / "model.safetensors") as temporary:
-        save_file(weights, temporary)
+    with atomic_path(directory / WEIGHTS) as temporary:
+        save_file(weights, temporary, metadata={"format": "pt"})
+    partition_file.save(partition, directory / CELLS)
+    write_text(directory / CALIBRATION, calibration.to_json())
+    (directory / AUTHORS).unlink(missing_ok=True)  # of a model that lay here before
+    if authors is not None:
+        write_author_hashes(directory, authors)
+    export_onnx(model, directory / ONNX)
+    files = {
+        name: sha256_of(directory / name)
+        for name in PUBLISHED
+        if name not in (CONFIG, CARD) and (directory / name).is_file()
+    }
     config = {
         "format": FORMAT,
         "architecture": model.architecture.as_dict(),
-        "model_sha256": sha256_of(directory / "model.safetensors"),
+        "model_sha256": files[WEIGHTS],
         "cells_fingerprint": partition.fingerprint,
+        "files": files,
         "origin": origin,
     }
-    partition_file.save(partition, directory / "cells.parquet")
-    write_text(directory / "calibration.json", calibration.to_json())
-    write_text(directory / "README.md", model_card(config, partition, calibration))
-    export_onnx(model, directory / "model.onnx")
-    write_text(directory / "config.json", json.dumps(config, indent=2))
+    write_text(directory / CARD, model_card(config, partition, calibration))
+    write_text(directory / CONFIG, json.dumps(config, indent=2))
     return Bundle.open(directory)
 
 
@@ -80,15 +104,7 @@ def load_model(bundle: Bundle) -> GeocellViT:
         FileNotFoundError: model.safetensors is not there.
         ValueError: it does not fit the config.
     """
-    path = bundle.path / "model.safetensors"
-    if not path.is_file():
-        raise FileNotFoundError(f"{bundle.path} has no model.safetensors: copy the bundle again")
-    try:
-        model = GeocellViT(Architecture(**bundle.config["architecture"]), pretrained=False)
-        model.load_state_dict(load_file(path))
-    except Exception as error:  # safetensors and torch each raise their own kinds
-        raise ValueError(f"{path} does not fit {bundle.path}/config.json: {error}") from error
-    return model.eval()
+    return GeocellViT.from_pretrained(bundle.path)
 
 
 class _Flat(nn.Module):
@@ -162,10 +178,18 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text)
 
 
-def sha256_of(path: Path) -> str:
-    """Hash a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def export_again(bundle: Bundle) -> float:
+    """Write model.onnx of a bundle anew, and its hash; return the largest difference to torch.
+
+    Raises:
+        ValueError: the outputs differ.
+    """
+    difference = export_onnx(load_model(bundle), bundle.path / ONNX)
+    if "files" in bundle.config:
+        files = {**bundle.config["files"], ONNX: sha256_of(bundle.path / ONNX)}
+        config = {**bundle.config, "files": files}
+        write_text(bundle.path / CONFIG, json.dumps(config, indent=2))
+    return difference
 
 
 def main() -> int:
@@ -174,11 +198,11 @@ def main() -> int:
     parser.add_argument("bundle", type=Path, help="the bundle's directory")
     try:
         bundle = Bundle.open(parser.parse_args().bundle)
-        difference = export_onnx(load_model(bundle), bundle.path / "model.onnx")
+        difference = export_again(bundle)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    sys.stdout.write(f"{bundle.path / 'model.onnx'}: within {difference:.1e} of torch\n")
+    sys.stdout.write(f"{bundle.path / ONNX}: within {difference:.1e} of torch\n")
     return 0
 
 

@@ -15,6 +15,8 @@ from data.tables import read_photo_table
 from models.areas import Named
 from models.author_hashes import author_hashes, read_author_hashes
 
+CHUNK = 10_000  # photos whose metadata is held at a time
+
 
 class TrainingPhotos(NamedTuple):
     """What is known of the training photos.
@@ -54,3 +56,15 @@ def training_photos(bundle: Path, csv: Path | None, shards: Path | None) -> Trai
         raise ValueError(f"{csv or shards} names no author and no area of any photo: leave it out")
     areas = {area: Named(lat, lon, names) for area, names in facts.areas.items()}
     return TrainingPhotos(np.unique(author_hashes(authors)) if authors else None, areas)
+
+
+def authors_of_shards(index: Index, rows: NDArray[np.int64]) -> set[str] | None:
+    """The authors of some rows of an index; None where no photo names one.
+
+    What a bundle keeps as hashes (`models.export.save_bundle`): it reads every photo's metadata.
+    """
+    authors: set[str] = set()
+    for start in range(0, len(rows), CHUNK):
+        piece = rows[start : start + CHUNK]
+        authors |= set(facts_of_shards(index, piece, [""] * len(piece)).author)
+    return (authors - {""}) or None

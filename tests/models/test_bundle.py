@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from models.bundle import Bundle
@@ -65,6 +67,49 @@ def test_cells_of_another_partition_are_refused(copied):
     partition_file.save(other, copied / "cells.parquet")
     with pytest.raises(ValueError, match="another partition"):
         Bundle.open(copied)
+
+
+def change_config(folder, change):
+    config = json.loads((folder / "config.json").read_text())
+    change(config)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(("level", "count"), [("fine", 7), ("coarse", 1), ("street", 3)])
+def test_another_number_of_classes_than_cells_is_refused(level, count, copied):
+    change_config(copied, lambda c: c["architecture"]["num_cells"].update({level: count}))
+    with pytest.raises(ValueError, match=rf"{count} {level} classes|no level '{level}'"):
+        Bundle.open(copied)
+
+
+def test_cells_without_their_parents_are_refused(copied):
+    """The first coarse cell is taken out, the others are numbered anew."""
+    table = pq.read_table(copied / "cells.parquet")
+    frame = table.to_pandas()
+    frame = frame[(frame.level != "coarse") | (frame.class_id > 0)].reset_index(drop=True)
+    frame.loc[frame.level == "coarse", "class_id"] -= 1
+    frame.loc[frame.level == "middle", "parent_class_id"] -= 1
+    changed = pa.Table.from_pandas(frame, preserve_index=False)
+    changed = changed.replace_schema_metadata(table.schema.metadata)
+    pq.write_table(changed, copied / "cells.parquet")
+    with pytest.raises(ValueError, match=r"cells lie in no coarser cell.*assign_classes"):
+        Bundle.open(copied)
+
+
+def test_verify_takes_what_was_written_and_names_what_was_not(copied):
+    Bundle.open(copied).verify()
+    (copied / "README.md").write_text("a card may be edited")
+    Bundle.open(copied).verify()
+    for name in ("model.onnx", "model.safetensors"):
+        (copied / name).write_bytes((copied / name).read_bytes() + b"\0")
+    with pytest.raises(ValueError, match=r"model\.safetensors, model\.onnx not as config\.json"):
+        Bundle.open(copied).verify()
+    (copied / "model.onnx").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no model\.onnx"):
+        Bundle.open(copied).verify()
+    change_config(copied, lambda c: c.update(files={"../../etc/passwd": "0"}))
+    with pytest.raises(ValueError, match="which no bundle has"):
+        Bundle.open(copied).verify()
 
 
 @pytest.mark.parametrize("name", ["config.json", "cells.parquet", "calibration.json"])

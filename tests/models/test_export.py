@@ -1,14 +1,19 @@
 """What the export refuses; that ONNX and torch agree is tested in test_bundle.py."""
 
+import hashlib
 import json
 import sys
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
+from safetensors.torch import save_file
 
 import models.export as export
+from models.author_hashes import author_hashes
 from models.bundle import Bundle
 from models.calibration import Calibration
+from models.weights import misfit
 
 
 class FakeProgram:
@@ -63,7 +68,7 @@ def test_damaged_weights_are_named(saved):
         export.load_model(bundle)
 
 
-@pytest.mark.parametrize("change", [{"img_size": 64}, {"width": 3}, {"num_cells": {"fine": 2}}])
+@pytest.mark.parametrize("change", [{"img_size": 64}, {"width": 3}, {"backbone": "no_such_net"}])
 def test_weights_of_another_architecture_are_refused(change, saved):
     bundle = saved[1]
     path = bundle.path / "config.json"
@@ -74,9 +79,85 @@ def test_weights_of_another_architecture_are_refused(change, saved):
         export.load_model(Bundle.open(bundle.path))
 
 
+def test_weights_of_another_training_are_refused(saved, build):
+    """Of the same shapes: without the hash nothing would show it."""
+    bundle = saved[1]
+    torch.nn.init.ones_(saved[0].scene_head.weight)
+    save_file(saved[0].state_dict(), bundle.path / "model.safetensors")
+    with pytest.raises(ValueError, match="weights of another training"):
+        export.load_model(bundle)
+
+
+def test_a_misfit_is_counted_and_shown():
+    ones = torch.ones
+    wanted = {"a": ones(2), "b": ones(3), "c": ones(1)}
+    assert misfit(wanted, wanted) == ""
+    told = misfit(wanted, {"a": ones(2), "b": ones(4, 1), "d": ones(1), "e": ones(1)})
+    assert "lacks 1 of the model's tensors, such as c" in told
+    assert "2 of its tensors are not the model's, such as d" in told
+    assert "1 have other shapes, such as b, (4, 1) in the file and (3,) in the model" in told
+
+
+def test_config_lists_every_file_with_its_hash(build, partition, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "export_onnx", lambda model, path: path.write_bytes(b"onnx"))
+    (tmp_path / "authors.npy").write_bytes(b"of the model before")
+    authors = ["Ann", "Bob", "", "Ann"]
+    origin = {"name": "b", "chosen weights": "best: val/loss 1.2", "settings": {"lr": 1e-3}}
+    found = export.save_bundle(build(), partition, Calibration(), tmp_path, origin, authors)
+    there = {p.name for p in tmp_path.iterdir()}
+    assert set(found.config["files"]) == there - {"config.json", "README.md"}
+    assert set(found.authors) == set(author_hashes(["Ann", "Bob"]))
+    found.verify()
+    card = (tmp_path / "README.md").read_text()
+    assert "best: val/loss 1.2" in card
+    for name, sha256 in found.config["files"].items():
+        assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == sha256
+        assert f"| {name} | {sha256} |" in card
+    again = export.save_bundle(build(), partition, Calibration(), tmp_path, origin)
+    assert again.authors is None
+
+
+def test_the_cards_head_is_what_the_hub_reads(saved):
+    card = ModelCard.load(saved[1].path / "README.md")
+    assert card.data.library_name == "groundfix"
+    assert "pytorch_model_hub_mixin" in card.data.tags
+
+
+def test_a_second_export_keeps_the_hashes_true(saved, monkeypatch):
+    bundle = saved[1]
+
+    def another(model, path):
+        path.write_bytes(b"another export")
+        return 1e-6
+
+    monkeypatch.setattr(export, "export_onnx", another)
+    (bundle.path / "model.onnx").write_bytes(b"altered")
+    with pytest.raises(ValueError, match=r"model\.onnx not as"):
+        bundle.verify()
+    assert export.export_again(bundle) == 1e-6
+    Bundle.open(bundle.path).verify()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"inputs": "rgb"},
+        {"inputs": "seg", "seg_channels": 6},
+        {"fusion": "late", "seg_channels": 6},
+        {"inputs": "rgb", "backbone": "efficientnet_lite0", "args": {}, "img_size": 64},
+        {"inputs": "rgb", "descriptor_dim": 16, "scene_classes": 16},
+    ],
+    ids=str,
+)
+def test_onnx_agrees_for_every_kind_of_model(shape, build, tmp_path):
+    """`make slow`."""
+    assert export.export_onnx(build(**shape), tmp_path / "m.onnx") <= export.PARITY_TOLERANCE
+
+
 def test_command_line(saved, monkeypatch, capsys):
     bundle = saved[1]
-    monkeypatch.setattr(export, "export_onnx", lambda model, path: 2e-6)
+    monkeypatch.setattr(export, "export_again", lambda bundle: 2e-6)
     monkeypatch.setattr(sys, "argv", ["export", str(bundle.path)])
     assert export.main() == 0
     assert "within 2.0e-06 of torch" in capsys.readouterr().out

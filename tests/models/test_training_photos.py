@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import simplejpeg
 
-from data.shards import ShardWriter
+from data.shards import Index, ShardWriter
 from models.author_hashes import (
     FILE,
     author_hashes,
@@ -15,7 +15,7 @@ from models.author_hashes import (
     read_author_hashes,
     write_author_hashes,
 )
-from models.training_photos import training_photos
+from models.training_photos import authors_of_shards, training_photos
 
 
 def first_bytes(author):
@@ -68,3 +68,15 @@ def test_from_shards_and_nothing_known(tmp_path):
     assert found.authors.tolist() == [first_bytes("Ann")]
     with pytest.raises(ValueError, match="names no author and no area"):
         training_photos(tmp_path, None, tmp_path / "without")
+
+
+def test_authors_to_remember(tmp_path, monkeypatch):
+    monkeypatch.setattr("models.training_photos.CHUNK", 2)
+    jpg = simplejpeg.encode_jpeg(np.zeros((8, 8, 3), np.uint8))
+    with ShardWriter(tmp_path) as writer:
+        for i, author in enumerate(["Ann", "", "Bob", "Ann", None]):
+            named = {"author": author} if author else {}
+            writer.write(f"p{i}", jpg, {"lat": 1.0, "lon": 2.0, **named})
+    index = Index.open(tmp_path)
+    assert authors_of_shards(index, np.arange(5)) == {"Ann", "Bob"}
+    assert authors_of_shards(index, np.array([1, 4])) is None

@@ -130,14 +130,14 @@ def test_servers_that_lie_stall_and_babble(server, tmp_path, picture, encode):
     }
     server.http.handle_error = lambda *_: None
     rows = [(path[1:], f"{server.root}{path}") for path in server.answers]
-    limits = replace(QUICK.limits, timeout_s=1, attempts=2)
+    limits = replace(QUICK.limits, timeout_s=4, attempts=2)  # a busy machine may take a second
     start = time.monotonic()
     report = download(rows, tmp_path, replace(QUICK, limits=limits))
     causes = {row.key: row.cause for row in report.rows}
     assert causes.pop("good") == ""
     assert causes["stall"] == "timeout"
     assert set(causes.values()) <= {"strange answer", "no connection", "timeout"}
-    assert time.monotonic() - start < 8
+    assert time.monotonic() - start < 60  # it did not wait for the stalled one for ever
     assert [path.name for path in tmp_path.glob("*.jpg")] == ["good.jpg"]
 
 
