@@ -86,13 +86,16 @@ def scan(tar: Buffer, shard: str) -> tuple[dict[str, list[Span]], list[Problem]]
         problems: damage, samples without one of the two, duplicates, members left out.
     """
     spans: dict[str, dict[str, Span]] = {}
-    problems = []
+    problems, unread = [], []
     for entry in walk(tar):
         if isinstance(entry, Fault):
             kind = DAMAGED if entry.is_damage else IGNORED
             problems.append(Problem(kind, shard, "", f"at byte {entry.offset:,}: {entry.what}"))
+        elif _kind_of(entry) is None:
+            unread.append(entry)
         elif problem := _add_member(spans, entry, shard):
             problems.append(problem)
+    problems += [_unread(member, spans, shard) for member in unread]
     whole = {}
     for key, found in spans.items():
         if missing := [member for member in ("jpg", "json") if member not in found]:
@@ -102,20 +105,38 @@ def scan(tar: Buffer, shard: str) -> tuple[dict[str, list[Span]], list[Problem]]
     return whole, problems
 
 
+def _kind_of(member: Member) -> str | None:
+    """Which member of a sample it is: jpg, json or seg; None for another."""
+    extension = member.name.partition(".")[2].lower()
+    if extension in PHOTO_EXTENSIONS:
+        return "jpg"
+    return {JSON: "json", SEG: "seg"}.get(extension)
+
+
 def _add_member(spans: dict[str, dict[str, Span]], entry: Member, shard: str) -> Problem | None:
     """File a member under its key; return what is wrong with it, if anything."""
-    key, _, extension = entry.name.partition(".")
-    member = {JSON: "json", SEG: "seg"}.get(extension.lower())
-    if extension.lower() in PHOTO_EXTENSIONS:
-        member = "jpg"
-    if member is None:
-        return Problem(IGNORED, shard, key, f"{entry.name!r} is not a member that we read")
+    key, kind = entry.name.partition(".")[0], _kind_of(entry) or ""
     if problem := key_problem(key):
         return Problem(LOST, shard, key, f"{entry.name!r}: {problem}")
-    if member in spans.setdefault(key, {}):
+    if kind in spans.setdefault(key, {}):
         return Problem(DUPLICATE, shard, key, f"{entry.name} is there twice; the first one counts")
-    spans[key][member] = (entry.offset, entry.length)
+    spans[key][kind] = (entry.offset, entry.length)
     return None
+
+
+def _unread(member: Member, spans: dict[str, dict[str, Span]], shard: str) -> Problem:
+    """What to say of a member that is none of ours.
+
+    "a.b.jpg" is one more picture of a sample "a" that has a photo of its own. Where "a" has none it
+    is the photo of "a.b", which this format takes apart at the first dot: then a sample is lost.
+    """
+    key, _, extension = member.name.partition(".")
+    last = extension.lower().rpartition(".")[2]
+    if last in (JSON, *PHOTO_EXTENSIONS) and "jpg" not in spans.get(key, {}):
+        dotted = member.name.removesuffix(f".{SEG}").removesuffix(f".{last}")
+        what = f"{member.name!r}: id with a dot; pack it under data.sample.safe_key(id)"
+        return Problem(LOST, shard, dotted, what)
+    return Problem(IGNORED, shard, key, f"{member.name!r} is not a member that we read")
 
 
 def members_at(tar: Buffer, spans: list[Span]) -> list[bytes]:

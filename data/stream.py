@@ -3,9 +3,14 @@
 A pick (epoch, sample) is loaded the same way by any worker of any process: its augmentation is
 seeded by (seed, epoch, sample) alone. A photo that cannot be decoded does not shift the batches:
 its place is taken by black pixels with `valid` False, and the loader counts and names it.
+
+Remote shards (`Index.open("http://...")`) go with the order that `order_for` makes: random within
+blocks of shards, which are fetched while the block before them is read.
 """
 
 import logging
+import os
+import re
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -14,10 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from data.fetch_ahead import FetchAhead
 from data.images import MAX_PIXELS, ImageError, decode_rgb, decode_seg, image_size
 from data.index import Index
 from data.sample import NUM_SCENES
-from data.sampler import Pick, ResumableSampler
+from data.sampler import SHARDS_AT_A_TIME, Pick, ResumableSampler
 from data.transforms import PairedTransform, check_same_size
 
 ALL_SCENES = NUM_SCENES
@@ -70,6 +76,7 @@ class PhotoStream(Dataset[dict[str, Any]]):
         self.use_seg, self.max_pixels = use_seg, max_pixels
         self.rows = _rows_of_scene(index, scene_of_interest)
         self.lat, self.lon = index.lat[self.rows], index.lon[self.rows]
+        self.shard_of = index.shard_of[self.rows]
         self.scene = index.scene[self.rows].astype(np.int64)
         self.cells = np.full((len(self.rows), LEVELS), -1)
         if partition is not None:
@@ -132,13 +139,16 @@ class PhotoLoader(DataLoader[dict[str, Any]]):
         undecodable: Key -> reason, of every invalid sample handed out so far.
     """
 
+    dataset: PhotoStream
     undecodable: dict[str, str]
     batch_sampler: ResumableSampler
+    fetch_ahead: FetchAhead | None
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
         """Go on after the last batch handed out, to the end of its epoch."""
         for batch in self._loaded():
             self.batch_sampler.advance()
+            self._fetch_ahead()
             for key, error in zip(batch["key"], batch["error"], strict=True):
                 if error and key not in self.undecodable:
                     self.undecodable[key] = error
@@ -146,13 +156,50 @@ class PhotoLoader(DataLoader[dict[str, Any]]):
             yield batch
 
     def _loaded(self) -> Iterator[dict[str, Any]]:
+        batches = super().__iter__()  # workers are forked here, before threads run
+        self._fetch_ahead()
         try:
-            yield from super().__iter__()
-        except ValueError as error:
+            yield from batches
+        except (ValueError, OSError) as error:
             # A worker's error holds its whole traceback; what the user needs is the last line.
-            raise ValueError(
-                str(error).strip().splitlines()[-1].removeprefix("ValueError: ")
-            ) from error
+            last_line = str(error).strip().splitlines()[-1]
+            kind = ValueError if isinstance(error, ValueError) else OSError
+            raise kind(re.sub(r"^[\w.]*Error: ", "", last_line)) from error
+
+    def _fetch_ahead(self) -> None:
+        """Have the shards of the rest of this block and the next on their way, now and then."""
+        if self.fetch_ahead is None:
+            return
+        sampler, stream = self.batch_sampler, self.dataset
+        block = sampler.shards_at_a_time * len(stream) // len(stream.index.shards)
+        if sampler.offset % max(1, block // sampler.batch_size // 8) == 0:
+            upcoming = stream.shard_of[sampler.upcoming(block)]
+            shards, first = np.unique(upcoming, return_index=True)
+            self.fetch_ahead.want(shards[np.argsort(first)].tolist())
+
+
+def order_for(
+    stream: PhotoStream,
+    batch_size: int,
+    shards_at_a_time: int = SHARDS_AT_A_TIME,
+    **settings: Any,
+) -> ResumableSampler:
+    """The order that suits where the shards are: full for local ones, in blocks for remote ones.
+
+    Args:
+        stream: The samples.
+        batch_size: Samples in a batch.
+        shards_at_a_time: Shards in a block.
+        settings: The others of `ResumableSampler`.
+    """
+    shard_of = stream.shard_of if stream.index.fetches_shards else None
+    return ResumableSampler(
+        len(stream),
+        batch_size,
+        shard_of=shard_of,
+        shards_at_a_time=shards_at_a_time,
+        **settings,
+    )
 
 
 def batches(
@@ -172,12 +219,15 @@ def batches(
         pin_memory: Put batches into memory that a GPU copies from at once.
 
     Raises:
-        ValueError: the sampler is for another number of samples.
+        ValueError: the sampler is for another number of samples, or its order would fetch remote
+            shards again and again.
     """
     if sampler.num_samples != len(stream):
         raise ValueError(
             f"the sampler orders {sampler.num_samples} samples, the stream has {len(stream)}"
         )
+    _check_cache(stream, sampler)
+    stream.index.load_keys()  # once, before workers are forked
     loader = PhotoLoader(
         stream,
         batch_sampler=sampler,
@@ -187,12 +237,34 @@ def batches(
         pin_memory=pin_memory,
     )
     loader.undecodable = {}
+    loader.fetch_ahead = None
+    if stream.index.fetches_shards and sampler.shards_at_a_time:
+        loader.fetch_ahead = FetchAhead(stream.index.fetch)
     return loader
 
 
 def augmentation_seed(seed: int, epoch: int, row: int) -> int:
     """A 64-bit seed for one sample in one epoch, well mixed."""
     return int(np.random.SeedSequence((seed, epoch, row)).generate_state(1, np.uint64)[0])
+
+
+def _check_cache(stream: PhotoStream, sampler: ResumableSampler) -> None:
+    """See that what the order reads at a time fits into the cache of remote shards."""
+    index = stream.index
+    if not index.fetches_shards:
+        return
+    # Two blocks: the one that is read, and the one that is fetched meanwhile. Processes on one
+    # machine share a cache; torchrun says how many they are.
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", sampler.world_size))
+    at_a_time = 2 * sampler.shards_at_a_time * processes or len(index.shards)
+    needed = int(np.sort(index.shard_bytes)[::-1][:at_a_time].sum())
+    if needed > index.cache_bytes:
+        raise ValueError(
+            f"this order reads from {min(at_a_time, len(index.shards))} shards at a time, "
+            f"{needed:,} bytes, and the cache may hold {index.cache_bytes:,}: shards would be "
+            "fetched again and again; give it more by cache_bytes, or take fewer shards at a time "
+            "(order_for)"
+        )
 
 
 def _rows_of_scene(index: Index, scene: int) -> NDArray[np.int64]:
@@ -202,5 +274,5 @@ def _rows_of_scene(index: Index, scene: int) -> NDArray[np.int64]:
     if scene != ALL_SCENES:
         rows = rows[index.scene == scene]
     if not len(rows):
-        raise ValueError(f"{index.directory} has no sample of scene {scene} (3 takes all)")
+        raise ValueError(f"{index.files} has no sample of scene {scene} (3 takes all)")
     return rows

@@ -9,8 +9,8 @@ import torch
 
 from data.images import decode_rgb, decode_seg
 from data.sampler import Pick, ResumableSampler
-from data.shards import Index, ShardWriter, build_index
-from data.stream import PhotoStream, augmentation_seed, batches
+from data.shards import Index, ShardWriter, build_index, verify
+from data.stream import PhotoStream, augmentation_seed, batches, order_for
 from data.transforms import EvalTransform, TrainTransform
 from partitioning.partition import build_partition
 
@@ -126,14 +126,65 @@ def test_a_broken_off_epoch_goes_on(stream):
     assert sorted(keys) == sorted(stream.index.keys())
 
 
-def test_ranks_see_every_sample_once(stream):
-    keys = []
-    for rank in range(3):
-        sampler = ResumableSampler(21, 2, rank=rank, world_size=3)
-        loader = batches(stream, sampler)
-        assert len(loader) == 4
-        keys += [key for batch in loader for key in batch["key"]]
-    assert sorted(keys) == sorted(stream.index.keys())
+@pytest.mark.parametrize("order", ["full", "blocks"])
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_ranks_see_every_sample_once(world_size, workers, order, stream):
+    """21 samples in batches of 2: on two ranks, one is seen again; or none, and some left out."""
+    shard_of = stream.shard_of if order == "blocks" else None
+    for drop_last in (False,) if workers else (False, True):
+        keys, lengths = [], []
+        for rank in range(world_size):
+            sampler = ResumableSampler(
+                21, 2, 0, rank, world_size, drop_last, shard_of=shard_of, shards_at_a_time=2
+            )
+            epoch = [batch["key"] for batch in batches(stream, sampler, workers)]
+            assert len(epoch) == len(sampler)
+            lengths.append([len(batch) for batch in epoch])
+            keys += [key for batch in epoch for key in batch]
+        assert lengths == [lengths[0]] * world_size
+        if drop_last:
+            assert len(keys) == len(set(keys)) == 21 // (2 * world_size) * 2 * world_size
+        else:
+            assert set(keys) == set(stream.index.keys())
+            assert len(keys) == 21 + -21 % world_size
+
+
+@pytest.mark.parametrize(
+    ("order", "before", "after"),
+    [("full", 2, 0), ("full", 0, 2), ("full", 1, 2), ("blocks", 2, 1), ("blocks", 0, 2)],
+)
+def test_resume_with_another_number_of_workers(order, before, after, stream):
+    def loader_of(workers):
+        shard_of = stream.shard_of if order == "blocks" else None
+        sampler = ResumableSampler(21, 2, 4, shard_of=shard_of, shards_at_a_time=1)
+        return batches(stream, sampler, workers), sampler
+
+    loader, sampler = loader_of(0)
+    whole, _ = take(loader, sampler, 16)
+    loader, sampler = loader_of(before)
+    first, states = take(loader, sampler, 5)
+    loader, sampler = loader_of(after)
+    sampler.load_state_dict(states[-1])
+    rest, _ = take(loader, sampler, 11)
+    assert_same([*first, *rest], whole)
+
+
+def test_another_number_of_processes_is_refused(stream):
+    state = ResumableSampler(21, 2, world_size=2).state_dict()
+    with pytest.raises(ValueError, match="had world_size 2, this one has 3: resume with the same"):
+        ResumableSampler(21, 2, world_size=3).load_state_dict(state)
+
+
+def test_order_for_local_shards_is_full(stream):
+    sampler = order_for(stream, 4, seed=2, drop_last=True)
+    assert (sampler.shards_at_a_time, sampler.seed, sampler.drop_last) == (0, 2, True)
+
+
+def test_forked_workers_share_the_keys(stream):
+    assert "_keys" not in vars(stream.index), "keys are not read before they are wanted"
+    batches(stream, ResumableSampler(21, 4))
+    assert "_keys" in vars(stream.index)
 
 
 def test_augmentation_depends_on_seed_epoch_and_sample(stream):
@@ -199,6 +250,35 @@ def test_undecodable_samples_keep_their_place(workers, tmp_path, jpeg, encode, c
     assert (bad["scene"], bad["has_seg"], bad["lat"]) == (-1, False, 3.0)
     list(loader)
     assert len(loader.undecodable) == 3
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_garbage_costs_the_samples_it_hits_and_no_other(workers, write_shards):
+    folder = write_shards(20, 20, height=48, width=64)
+    whole = list(
+        batches(
+            PhotoStream(Index.open(folder), None, EvalTransform(16)),
+            ResumableSampler(20, 4, shuffle=False),
+        )
+    )
+    path = folder / "shard-000000.tar"
+    start = path.stat().st_size // 2
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(np.random.default_rng(2).bytes(4096))
+    hit = set(verify(folder).keys("lost", "altered", "damaged"))
+    loader = batches(
+        PhotoStream(Index.open(folder), None, EvalTransform(16)),
+        ResumableSampler(20, 4, shuffle=False),
+        workers,
+    )
+    got = list(loader)
+    assert 0 < len(loader.undecodable) <= len(hit) <= 4
+    assert set(loader.undecodable) <= hit
+    for before, after in zip(whole, got, strict=True):
+        assert before["key"] == after["key"]
+        for i, key in enumerate(before["key"]):
+            assert key in hit or torch.equal(before["rgb"][i], after["rgb"][i])
 
 
 def test_mismatched_map_names_the_key(tmp_path, jpeg, encode):

@@ -9,6 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data.header_check import hash_and_check
+from data.index_tables import MANIFEST_SCHEMA, sha256
+from data.shard_scan import scan
 from data.shards import Index, build_index, verify
 
 COUNT, PER_SHARD = 24, 8
@@ -126,6 +129,127 @@ def test_a_flipped_bit_in_the_padding(folder):
     report = verify(folder)
     assert not report.ok
     assert report.keys("lost", "altered") == []
+
+
+def pack(path, members):
+    with tarfile.open(path, "w") as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+def test_dotted_keys_are_lost_not_ignored(tmp_path, jpeg):
+    place = b'{"lat": 1, "lon": 2}'
+    dotted = ("img.1", "img.2", "v1.0.photo")
+    members = [
+        (f"{key}{end}", data)
+        for key in dotted
+        for end, data in ((".jpg", jpeg()), (".json", place))
+    ]
+    plain = [("good.jpg", jpeg()), ("good.json", place), ("good.depth.png", b"x")]
+    pack(tmp_path / "a.tar", [*members, *plain, ("img.1.seg.png", b"y"), ("notes.txt", b"z")])
+    for report in (build_index(tmp_path), verify(tmp_path)):
+        assert report.keys("lost") == ["img.1", "img.2", "v1.0.photo"]
+        assert report.keys("ignored") == ["good", "notes"]
+        assert report.samples == 1
+        assert not report.ok
+        assert "safe_key" in str(next(p for p in report.problems if p.kind == "lost"))
+
+
+@pytest.fixture
+def walks(monkeypatch):
+    """The shards that verify walks header by header, because reading once did not settle them."""
+    walked = []
+
+    def walk(tar, shard):
+        walked.append(shard)
+        return scan(tar, shard)
+
+    monkeypatch.setattr("data.verify.scan", walk)
+    return walked
+
+
+def test_only_doubtful_shards_are_walked(folder, walks):
+    assert verify(folder).ok
+    assert walks == []
+    damage(folder / "shard-000001.tar", 3000, b"?")
+    assert not verify(folder).ok
+    assert walks == ["shard-000001.tar"]
+
+
+def list_anew(folder):
+    """Make the manifest say that the shards are as they are now: as if they had always been."""
+    rows = [
+        {
+            **row,
+            "bytes": (folder / row["shard"]).stat().st_size,
+            "sha256": sha256(folder / row["shard"]),
+        }
+        for row in pq.read_table(folder / "manifest.parquet").to_pylist()
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, MANIFEST_SCHEMA), folder / "manifest.parquet")
+
+
+@pytest.mark.parametrize(
+    ("at", "data"),
+    [(0, b"x"), (124, b"7"), (135, b"1"), (156, b"5"), (99, b"x"), (-3, b"x"), (-1025, b"x")],
+    ids=["name", "length", "length's end", "kind", "end of name", "end", "before the end"],
+)
+def test_a_manifest_made_after_the_damage_hides_nothing(at, data, folder, walks):
+    """A header, or what follows the last member, that is not as the index says is looked into."""
+    path = folder / "shard-000001.tar"
+    with tarfile.open(path) as tar:
+        start = tar.getmember("photo_010.json").offset
+    damage(path, start + at if at >= 0 else path.stat().st_size + at, data)
+    list_anew(folder)
+    hides = data == b"1"  # the blank after a length may be any
+    report = verify(folder)
+    assert walks == ([] if hides else ["shard-000001.tar"])
+    if 0 <= at != 135:
+        assert not report.ok
+
+
+def test_index_rows_that_are_not_the_shards(folder, walks):
+    """Whole shards, but an index that was changed: every kind of change is noticed."""
+    table = pq.read_table(folder / "index.parquet")
+    for name, row in (("key", 3), ("jpg_offset", 9), ("json_length", 20)):
+        column = table[name].to_pylist()
+        column[row] = "other" if name == "key" else column[row] + 1
+        changed = table.set_column(table.column_names.index(name), name, [column])
+        pq.write_table(changed.cast(table.schema), folder / "index.parquet")
+        walks.clear()
+        report = verify(folder)
+        assert walks == [table["shard"][row].as_py()], name
+        assert {p.key for p in report.problems} <= {KEYS[row], "other"}
+        assert not report.ok
+    pq.write_table(table.take(list(range(COUNT))[::-1]), folder / "index.parquet")
+    walks.clear()
+    assert verify(folder).ok, "rows in another order are no fault"
+    assert walks == []
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_workers_find_the_same(workers, folder):
+    damage(folder / "shard-000000.tar", 9000, bytes(4096))
+    (folder / "shard-000002.tar").unlink()
+    shards = []
+    report = verify(folder, shards.append, workers)
+    assert report.problems == verify(folder).problems
+    assert shards == [f"shard-{i:06d}.tar" for i in range(3)]
+    assert set(KEYS[16:]) <= set(report.keys("lost"))
+
+
+def test_a_shard_that_cannot_be_read(folder, monkeypatch):
+    def fail(path, rows):
+        if path.name == "shard-000001.tar":
+            raise OSError(5, "Input/output error")
+        return hash_and_check(path, rows)
+
+    monkeypatch.setattr("data.verify.hash_and_check", fail)
+    report = verify(folder)
+    assert report.keys("lost") == KEYS[8:16]
+    assert "cannot be read: Input/output error" in str(report.problems[0])
 
 
 def test_duplicate_keys(folder):
