@@ -5,8 +5,9 @@
 Each line is a process of its own, timed from outside, the ways in turn; the median counts. Goals:
 `geolocate.py --help` within 0.1 s of a bare interpreter; an answer within 0.6 s through ONNX
 Runtime and 1.5 s through torch, set where importing torch alone took 0.78 s: on slower machines
-what counts is its ratio to that import, which is printed, at most 1.9. The named alternative is what one would write with timm: import,
-build the same kind of network, one forward, no cells and no gallery.
+what counts is the ratio to that import, which is printed, at most 1.9. The named alternative is
+what one would write with timm: import, build the same kind of network, one forward, no cells and
+no gallery.
 """
 
 import argparse
