@@ -181,7 +181,7 @@ def _split_folder(directory: Path, split: str) -> Path:
     if found is None:
         raise ValueError(
             f"no folder {folders[0]}; a set of places is DIR/images/{{{','.join(SPLITS)}}}/"
-            "{database,queries}; make one with `python -m setup.make_places`"
+            "{database,queries}; `python -m setup.make_toy_city` makes a synthetic one"
         )
     return found
 
@@ -203,7 +203,7 @@ def _check_zones(database: Photos, queries: Photos) -> None:
         listed = ", ".join(f"{zone} ({count:,} photos)" for zone, count in sorted(zones.items()))
         raise ValueError(
             f"UTM zones {listed}: metres of different zones cannot be compared; split the set by "
-            "zone, or write all positions in one with `python -m setup.make_places`"
+            "zone, or write all positions in one zone"
         )
 
 
