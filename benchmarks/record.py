@@ -18,8 +18,26 @@ import torch
 from partitioning.atomic_file import atomic_path
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-SCRIPTS = ("s2_ids", "partition", "decode", "reader", "search", "answer")
-TAKE_PHOTOS = ("decode", "reader")
+SCRIPTS = (
+    "s2_ids",
+    "partition",
+    "decode",
+    "reader",
+    "search",
+    "answer",
+    "download",
+    "pack",
+    "verify",
+    "index",
+    "stream",
+    "segment",
+    "heads",
+    "inference",
+    "train_throughput",
+    "aggregators",
+    "recall",
+)
+TAKE_PHOTOS = ("decode", "reader", "stream")
 HEAD = """# Measured speed
 
 Written by `python -m benchmarks.record`: what each script printed. The machine is shared: ratios

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from data.batch import PREFETCH, BatchPacker
 from data.fetch_ahead import FetchAhead
 from data.images import MAX_PIXELS, ImageError, decode_rgb, decode_seg, image_size
 from data.index import Index
@@ -142,6 +143,8 @@ class PhotoLoader(DataLoader[dict[str, Any]]):
     dataset: PhotoStream
     undecodable: dict[str, str]
     batch_sampler: ResumableSampler
+    packer: BatchPacker
+    pins: bool
     fetch_ahead: FetchAhead | None
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
@@ -159,7 +162,8 @@ class PhotoLoader(DataLoader[dict[str, Any]]):
         batches = super().__iter__()  # workers are forked here, before threads run
         self._fetch_ahead()
         try:
-            yield from batches
+            for batch in batches:
+                yield self.packer.unpack(batch, self.pins)
         except (ValueError, OSError) as error:
             # A worker's error holds its whole traceback; what the user needs is the last line.
             last_line = str(error).strip().splitlines()[-1]
@@ -228,14 +232,17 @@ def batches(
         )
     _check_cache(stream, sampler)
     stream.index.load_keys()  # once, before workers are forked
+    packer = BatchPacker(sampler.batch_size, stream.transform.size, workers)
     loader = PhotoLoader(
         stream,
         batch_sampler=sampler,
         num_workers=workers,
+        collate_fn=packer,
+        prefetch_factor=PREFETCH if workers else None,
         multiprocessing_context=start_method if workers else None,
         persistent_workers=workers > 0,
-        pin_memory=pin_memory,
     )
+    loader.packer, loader.pins = packer, pin_memory and torch.cuda.is_available()
     loader.undecodable = {}
     loader.fetch_ahead = None
     if stream.index.fetches_shards and sampler.shards_at_a_time:
