@@ -1,6 +1,6 @@
 """Run every benchmark and write what they print, with date and machine, to RESULTS.md.
 
-    python -m benchmarks.record [--photos DIR] [--only decode reader]
+    python -m benchmarks.record [--photos DIR] [--img2dataset_python P] [--only decode reader]
 
 Figures of a GPU stand in a section of their own, with the card; this script leaves them alone.
 """
@@ -80,11 +80,16 @@ def main() -> None:
     """Run them, and write each section as soon as it is measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=Path, help="folder of real photos, for some of them")
+    parser.add_argument("--img2dataset_python", type=Path, help="see benchmarks/download.py")
     parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=SCRIPTS, help="which to run")
     options = parser.parse_args()
     for name in options.only:
-        takes_photos = options.photos and name in TAKE_PHOTOS
-        measured = section(name, ["--photos", str(options.photos)] if takes_photos else [])
+        arguments = []
+        if options.photos and name in TAKE_PHOTOS:
+            arguments = ["--photos", str(options.photos)]
+        if options.img2dataset_python and name == "download":
+            arguments = ["--img2dataset_python", str(options.img2dataset_python)]
+        measured = section(name, arguments)
         known = sections(RESULTS.read_text()) if RESULTS.is_file() else {}
         ordered = {key: known[key] for key in SCRIPTS if key in known} | known | {name: measured}
         with atomic_path(RESULTS) as temporary:
