@@ -79,7 +79,7 @@ def test_empty_sides_and_far_apart_sides_are_refused(write_set, tmp_path):
         Places.of(photos((0, 0)), photos())
     with pytest.raises(ValueError, match="no query has a photo of the database within 25 m"):
         Places.of(photos((0, 0)), photos((100, 0)))
-    with pytest.raises(ValueError, match="`python -m setup.make_toy_city` makes a synthetic one"):
+    with pytest.raises(ValueError, match=r"`python -m setup.make_toy_city` makes a synthetic one"):
         read_places(tmp_path / "nowhere")
     folder = write_set("test", DATABASE, [])
     with pytest.raises(ValueError, match=r"images/test: the queries has no photo"):
