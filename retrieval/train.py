@@ -4,9 +4,9 @@
 
 DIR is a set of places, DIR/images/{train,val,test}/{database,queries} (data/places.py); `python -m
 setup.make_toy_city` makes a synthetic one. What comes out in runs/NAME is a place model
-(models/place_model.py) with the weights that validated best, checkpoints of best and last, and recalls.json, the recall after each
-epoch. Queries are mined anew every --cache_refresh_rate; a run that was killed goes on from there
-with --resume. `--fast` tries the machinery. On several GPUs:
+(models/place_model.py) with the weights that validated best, checkpoints of best and last, and
+recalls.json, the recall after each epoch. Queries are mined anew every --cache_refresh_rate; a run
+that was killed goes on from there with --resume. `--fast` tries the machinery. On several GPUs:
 
     torchrun --nproc_per_node 4 -m retrieval.train --data DIR --out runs/NAME
 
