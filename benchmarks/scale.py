@@ -164,6 +164,8 @@ def _bytes(number: float) -> str:
 
 def _hours(seconds: float) -> str:
     hours = seconds / 3600
+    if hours < 1:
+        return f"{seconds / 60:,.0f} min"
     return f"{hours:,.1f} h" if hours < 72 else f"{hours / 24:,.1f} days"
 
 
