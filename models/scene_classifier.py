@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from data.places365 import NUM_PLACES
 from data.transforms import EvalTransform, normalize
+from models.devices import pick_device
 from models.scene_checkpoints import Checkpoint, Input, read_checkpoint
 
 Pixels = NDArray[np.uint8]
@@ -49,7 +50,7 @@ class SceneClassifier:
             ValueError: there is no such device, or the model cannot be had or is no classifier of
                 the 365 scenes.
         """
-        chosen = _device(device)
+        chosen = pick_device(device)
         return cls(read_checkpoint(name_or_dir), chosen)
 
     @cached_property
@@ -91,15 +92,3 @@ class SceneClassifier:
             scores = self._network(normalize(pixels, self.input.mean, self.input.std))
             rows.append(scores.float().softmax(dim=1).cpu().numpy())
         return np.concatenate(rows)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        told = str(error).splitlines()[0]
-        raise ValueError(f"--device {name}: {told}; use --device cpu or auto") from error
-    return device

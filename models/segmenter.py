@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from data.seg_classes import SegClasses
+from models.devices import pick_device
 from models.seg_scores import class_map, class_scores, num_photos
 
 Pixels = NDArray[np.uint8]
@@ -60,7 +61,7 @@ class Segmenter:
         """
         from models.segmenter_files import read_segmenter  # seconds, for transformers
 
-        chosen = _device(device)
+        chosen = pick_device(device)
         return cls(*read_segmenter(name_or_dir), chosen)
 
     def maps(self, photos: Sequence[Pixels], batch: int = 16) -> list[Pixels]:
@@ -137,20 +138,3 @@ def _normalisation(processor: Any, device: torch.device) -> tuple[float, Tensor,
         mean, std = processor.image_mean, processor.image_std
     shaped = [torch.as_tensor(values).float().reshape(-1, 1, 1) for values in (mean, std)]
     return scale, shaped[0].to(device), shaped[1].to(device)
-
-
-def _device(name: str) -> torch.device:
-    """The device of a name.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        told = str(error).splitlines()[0]
-        raise ValueError(f"--device {name}: {told}; use --device cpu or auto") from error
-    return device

@@ -25,12 +25,13 @@ from rich.progress import MofNCompleteColumn, Progress
 
 from data.seg_classes import SegClasses
 from data.shard_part import join_parts
-from setup.engine import WorkerLost, run
+from setup.engine import run
 from setup.pack_part import pack_part
 from setup.pack_settings import PackSettings, parse_arguments, settings_of
 from setup.packed import Outcome, Packed
 from setup.part_plan import Part, Plan, alone, lay_down
 from setup.planned_rows import groups_of, planned_rows
+from setup.resumable import exit_status
 from setup.split_photos import split_photos
 
 REFUSED = "refused_photos.csv"
@@ -130,19 +131,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = parse_arguments(arguments, __doc__)
     where = (options.output, options.workers, options.engine, options.ray_address)
-    try:
+
+    def run_it() -> None:
         packed = build_shards(settings_of(options), *where)
-    except (ValueError, WorkerLost) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error}; then run the same command again to go on", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return 130
-    print(packed.summary(options.output, REFUSED))
-    return 0
+        print(packed.summary(options.output, REFUSED))
+
+    return exit_status(run_it)
 
 
 if __name__ == "__main__":

@@ -25,10 +25,11 @@ from rich.progress import Progress
 from data.index_tables import MANIFEST
 from data.shard_part import join_parts
 from partitioning.atomic_file import atomic_path
-from setup.engine import WorkerLost, run
+from setup.engine import run
 from setup.import_part import MsgPart, doubled_keys, import_part
 from setup.metadata_lookup import write_lookup
 from setup.part_plan import alone
+from setup.resumable import exit_status
 
 RECORD, REFUSED, WORK = "import.json", "refused_photos.csv", ".import"
 
@@ -157,25 +158,25 @@ def main(arguments: list[str] | None = None) -> int:
     add("--output", type=Path, required=True, help="folder for the shards; goes on if begun")
     add("--workers", type=int, default=0, help="processes (default: one a core)")
     options = parser.parse_args(arguments)
-    try:
-        done = import_msgpack(options.input, options.output, options.csv, options.workers)
-    except (ValueError, WorkerLost) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error}; then run the same command again to go on", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return 130
-    print(f"{done.samples:,} samples in {options.output}")
+
+    def run_it() -> None:
+        _print_done(
+            import_msgpack(options.input, options.output, options.csv, options.workers),
+            options.output,
+        )
+
+    return exit_status(run_it)
+
+
+def _print_done(done: Imported, output: Path) -> None:
+    """Say what came of it."""
+    print(f"{done.samples:,} samples in {output}")
     notes = {f"refused, {reason}": count for reason, count in done.refused.items()}
     notes |= {f"unreadable {name}, left out": count for name, count in done.unreadable.items()}
     for note, count in notes.items():
         print(f"  {count:,} {note}")
     if done.refused:
-        print(f"each of them is in {options.output / REFUSED}")
-    return 0
+        print(f"each of them is in {output / REFUSED}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from setup.engine import ENGINES, WorkerLost
+from setup.engine import ENGINES
+from setup.resumable import exit_status
 
 if TYPE_CHECKING:
     from setup.segment_shards import Drawn
@@ -100,19 +101,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = parse_arguments(arguments)
-    try:
+
+    def run() -> None:
         for drawn in segment_images(options):
             print(_summary(drawn))
-    except (ValueError, WorkerLost) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error}; then run the same command again to go on", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return 130
-    return 0
+
+    return exit_status(run)
 
 
 def _summary(drawn: "Drawn") -> str:
