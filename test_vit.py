@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from models.evaluation import Evaluation
+    from models.evaluation.evaluate import Evaluation
     from models.predict import Photos
 
 
@@ -60,11 +60,11 @@ def evaluate(parsed: argparse.Namespace, model: Path, out: Path) -> dict[str, An
     protocol = get_protocol(parsed.protocol) if parsed.protocol else None
     bundle = Bundle.open(model)  # before torch is imported: a wrong path should not cost seconds
 
-    from models.evaluation import evaluate as evaluate_batches
-    from models.evaluation import write_posteriors
+    from models.evaluation.evaluate import evaluate as evaluate_batches
+    from models.evaluation.evaluate import write_posteriors
+    from models.evaluation.report import summarise
+    from models.evaluation.training_photos import training_photos
     from models.predict import open_photos, predict_batches
-    from models.report import summarise
-    from models.training_photos import training_photos
 
     training = training_photos(model, parsed.train_csv, parsed.train_shards)
     sources = parsed.images, parsed.csv, parsed.seg, parsed.shards
@@ -95,11 +95,11 @@ def write_results(
     out: Path, report: dict[str, Any], evaluation: "Evaluation", photos: "Photos"
 ) -> None:
     """Print the tables; write them, the predictions and the pictures."""
-    from models.accuracy import HIERARCHICAL
-    from models.error_plots import draw_errors, draw_world
-    from models.photo_panel import draw_panel
-    from models.prediction_csv import frame_of, write_predictions
-    from models.report_tables import headline, print_report, write_report
+    from models.evaluation.accuracy import HIERARCHICAL
+    from models.evaluation.error_plots import draw_errors, draw_world
+    from models.evaluation.photo_panel import draw_panel
+    from models.evaluation.prediction_csv import frame_of, write_predictions
+    from models.evaluation.report_tables import headline, print_report, write_report
 
     print_report(report, console())
     if report["protocol"]["problem"]:
@@ -123,8 +123,8 @@ def compare(parsed: argparse.Namespace, is_source: bool) -> None:
         ValueError, OSError: they cannot be compared; the message says why.
     """
     from data.tables import read_photo_table
-    from models.comparison import compare_predictions, print_comparison, write_comparison
-    from models.prediction_csv import read_predictions
+    from models.evaluation.comparison import compare_predictions, print_comparison, write_comparison
+    from models.evaluation.prediction_csv import read_predictions
 
     out = parsed.out or Path("runs/comparison")
     places, truth = list(parsed.compare), None

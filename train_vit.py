@@ -5,9 +5,10 @@
 DIR holds shards in DIR/train and DIR/val (made by `python -m setup.build_shards`) and may hold
 cells.parquet; without one, the partition is cut from the training photos. What comes out in
 runs/NAME is a model bundle (models/bundle.py), checkpoints to resume from, and the curves
-(TensorBoard and metrics.csv). `--recipe NAME` takes a named run's settings (models/recipes.py),
-`--resume` goes on where a run was stopped, `--fast` tries the machinery: two steps on synthetic
-pictures. On several GPUs, and on several nodes (docs/slurm/train.sbatch):
+(TensorBoard and metrics.csv). `--recipe NAME` takes a named run's settings
+(models/training/recipes.py), `--resume` goes on where a run was stopped, `--fast` tries the
+machinery: two steps on synthetic pictures. On several GPUs, and on several nodes
+    (docs/slurm/train.sbatch):
 
     torchrun --nproc_per_node 8 --max-restarts 3 train_vit.py --data DIR --out runs/NAME
 """
@@ -20,12 +21,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.recipe import Recipe
-from models.recipe_flags import parse_recipe
+from models.training.recipe import Recipe
+from models.training.recipe_flags import parse_recipe
 
 if TYPE_CHECKING:
-    from models.geocell_task import GeocellTask
-    from models.photo_module import PhotoModule
+    from models.training.geocell_task import GeocellTask
+    from models.training.photo_module import PhotoModule
 
 
 def train(recipe: Recipe) -> Path:
@@ -40,9 +41,9 @@ def train(recipe: Recipe) -> Path:
     import torch
 
     from models.embeddings import embed_once
-    from models.progress import quiet
-    from models.run_parts import build_photos, build_task, finished_model
-    from models.trainer import build_trainer
+    from models.training.progress import quiet
+    from models.training.run_parts import build_photos, build_task, finished_model
+    from models.training.trainer import build_trainer
 
     quiet()
     pl.seed_everything(recipe.seed, workers=True, verbose=False)
@@ -77,9 +78,9 @@ def write_bundle(
     recipe: Recipe, out: Path, photos: PhotoModule, task: GeocellTask, chosen: str
 ) -> None:
     """Calibrate the trained model and write it; `chosen` says which weights it has."""
-    from models.calibrate import calibrate
+    from models.evaluation.calibrate import calibrate
+    from models.evaluation.training_photos import authors_of_shards
     from models.export import save_bundle
-    from models.training_photos import authors_of_shards
 
     photos.open_val_stream()  # the photos themselves, though the heads may have trained without
     calibration = calibrate(task, photos.whole_val_dataloader())
@@ -127,8 +128,8 @@ def checkpoint_to_resume(recipe: Recipe, out: Path) -> str | None:
         FileExistsError: there is one, and the run would overwrite it.
         ValueError: none can be read.
     """
-    from models.checkpoint import checkpoints_in, newest_readable
-    from models.trainer import restarts
+    from models.training.checkpoint import checkpoints_in, newest_readable
+    from models.training.trainer import restarts
 
     checkpoints = out / "checkpoints"
     if recipe.resume or (restarts() and not recipe.fast):
@@ -147,7 +148,7 @@ def checkpoint_to_resume(recipe: Recipe, out: Path) -> str | None:
 
 def say(text: str) -> None:
     """Print, on the first of several processes."""
-    from models.trainer import rank
+    from models.training.trainer import rank
 
     if rank() == 0:
         print(text)

@@ -33,8 +33,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from setup.download_images import download
-from setup.download_report import Report
-from setup.download_settings import Settings
+from setup.downloading.report import Report
+from setup.downloading.settings import Settings
 
 CONNECTIONS, SIZE = 64, 320
 SHORT_PX = 375  # 500 x 375: what Flickr's URLs without a letter name

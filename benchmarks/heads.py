@@ -3,13 +3,13 @@
     python -m benchmarks.heads [--photos 512 --cells 100000 --width 768 --device cuda]
 
 One step of the head alone, forward and backward, float32: a linear layer and torch's cross-entropy
-("dense"), and models/memory_light_head.py in blocks ("chunked") and with drawn cells ("sampled");
-the first two also with distance-smoothed labels of 75 km. Peak memory is what the step adds to
-features and weights, the head's gradients included, which none can save: on the CPU by the resident
-set of a process that does this one thing, on a GPU by torch's allocator. Time is processor time of
-one thread on the CPU, elapsed time on a GPU, the best of three rounds. Goals: chunked in at most a
-third of the dense memory beside the gradients, in at most 1.7 times its time (it computes the
-logits twice: four products against three), equal loss and gradients.
+("dense"), and models/losses/memory_light_head.py in blocks ("chunked") and with drawn cells
+("sampled"); the first two also with distance-smoothed labels of 75 km. Peak memory is what the step
+adds to features and weights, the head's gradients included, which none can save: on the CPU by the
+resident set of a process that does this one thing, on a GPU by torch's allocator. Time is processor
+time of one thread on the CPU, elapsed time on a GPU, the best of three rounds. Goals: chunked in at
+most a third of the dense memory beside the gradients, in at most 1.7 times its time (it computes
+the logits twice: four products against three), equal loss and gradients.
 """
 
 import argparse
@@ -23,15 +23,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.distance_labels import DistanceLabels
-from models.losses import masked_cross_entropy
-from models.memory_light_head import (
+from models.losses.distance_labels import DistanceLabels
+from models.losses.memory_light_head import (
     LinearLogits,
     LogWeights,
     chunked_terms,
     dense_terms,
     sampled_cross_entropy,
 )
+from models.losses.multi_task import masked_cross_entropy
 
 SAMPLES, TAU_KM, ROUNDS = 8192, 75.0, 3
 Loss = Callable[[LinearLogits, Tensor, LogWeights], Tensor]

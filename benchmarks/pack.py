@@ -25,7 +25,7 @@ from pathlib import Path
 
 from data.images import decode_rgb
 from setup.build_shards import build_shards
-from setup.pack_settings import PackSettings
+from setup.packing.settings import PackSettings
 
 SHORT_SIDE, PER_SHARD = 320, 500
 

@@ -26,7 +26,7 @@ from data.shards import Index, ShardWriter, verify
 from data.stream import PhotoStream
 from data.transforms import TrainTransform
 from partitioning.atomic_file import atomic_path
-from setup.small_jpeg import as_small_jpeg
+from setup.downloading.small_jpeg import as_small_jpeg
 
 SETS = {"MP-16": 4_650_000, "YFCC100M": 99_200_000}  # photos of the lists
 ARRIVES_PX, KEPT_PX = 640, 320

@@ -32,8 +32,8 @@ from PIL import Image
 
 from data.images import decode_seg
 from data.sample import Sample
-from models.segmenter import Segmenter
-from setup.segmented_samples import segmented_samples
+from models.segmentation.segmenter import Segmenter
+from setup.segmenting.samples import segmented_samples
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "tiny": {"depths": [1] * 4, "hidden_sizes": [8, 8, 16, 16], "decoder_hidden_size": 16},

@@ -33,11 +33,11 @@ from torch.nn import functional
 from benchmarks.flops import peak_flops, step_flops
 from data.sampler import Pick
 from data.shards import ShardWriter
-from models.photo_module import PhotoModule
-from models.progress import quiet
-from models.recipe import Recipe
-from models.run_parts import build_photos, build_task
-from models.trainer import build_trainer
+from models.training.photo_module import PhotoModule
+from models.training.progress import quiet
+from models.training.recipe import Recipe
+from models.training.run_parts import build_photos, build_task
+from models.training.trainer import build_trainer
 
 WARM_UP = 3  # batches before the clock starts
 

@@ -72,7 +72,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
                 "OSV-5M test",
                 210_122,
                 "Astruc et al., CVPR 2024, https://arxiv.org/abs/2404.18873",
-                "street view; also GeoScore and the areas of models/areas.py",
+                "street view; also GeoScore and the areas of models/evaluation/areas.py",
             ),
         )
     }

@@ -2,9 +2,11 @@
 
 Each change is off at 0. Factors of light as in TensorFlow's and torchvision's colour jitter; the
 quad of a perspective change has its corners drawn inwards by up to half the distortion times the
-side; a crop has an area drawn from `resized_crop`..1 of the photo; random erasing is Zhong et al.,
-"Random Erasing Data Augmentation", 2020, https://arxiv.org/abs/1708.04896, here with the area of
-0.05 to 0.08 that a parked car or passer-by takes. Deterministic for a generator's state.
+side, and is either cropped (what the quad shows fills the picture) or filled (the photo is squeezed
+into the quad, black around it); a crop has an area drawn from `resized_crop`..1 of the photo;
+random erasing is Zhong et al., "Random Erasing Data Augmentation", 2020,
+https://arxiv.org/abs/1708.04896, here with the area of 0.05 to 0.08 that a parked car or passer-by
+takes; night: data/night.py. Deterministic for a generator's state.
 """
 
 import colorsys
@@ -15,10 +17,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from data.night import NIGHTS
 from data.transforms import LUMA
 
+PERSPECTIVE_EDGES = ("crop", "fill")
 SHAPE = (0.5, 2.0)  # width / height of what is erased
 RATIO = (3 / 4, 4 / 3)  # change of a crop's shape
+_NIGHT_NAMES = ("none", *NIGHTS)
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,17 @@ class Augmentation:
     Attributes:
         brightness, contrast, saturation: Factors are drawn from 1 - x..1 + x.
         hue: Turned by up to so many circles, 0..0.5.
-        perspective: Distortion, 0..1; half of the photos are changed.
+        perspective: Distortion, 0..1.
         resized_crop: Least area kept, above 0 and below 1; 0 does not crop.
-        rotation_deg: Turned by up to so many degrees; what comes in from outside is mirrored.
+        rotation_deg: Turned by up to so many degrees; what comes in from outside is mirrored, or
+            black where perspective fills.
         flip: Probability of mirroring left and right.
         erasing: Probability that something stands in the way.
         erased: Least and greatest area of it.
+        perspective_p: Probability of a perspective change.
+        perspective_edges: "crop", or "fill" with black.
+        night: "none", or one of `data.night.NIGHTS`.
+        night_p: Probability that it turns night.
     """
 
     brightness: float = 0.0
@@ -46,11 +56,23 @@ class Augmentation:
     flip: float = 0.0
     erasing: float = 0.0
     erased: tuple[float, float] = (0.05, 0.08)
+    perspective_p: float = 0.5
+    perspective_edges: str = "crop"
+    night: str = "none"
+    night_p: float = 0.0
 
     def __post_init__(self) -> None:
-        shares = (self.perspective, self.resized_crop, self.flip, self.erasing, *self.erased)
+        shares = [self.perspective, self.resized_crop, self.flip, self.erasing, *self.erased]
+        shares += [self.perspective_p, self.night_p]
         if not all(0 <= share <= 1 for share in shares) or self.erased[0] > self.erased[1]:
-            raise ValueError("perspective, resized_crop, flip and erasing must lie in 0..1")
+            raise ValueError(
+                "perspective, resized_crop, flip, erasing and probabilities must lie in 0..1"
+            )
+        for name, known in (("perspective_edges", PERSPECTIVE_EDGES), ("night", _NIGHT_NAMES)):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
+                )
         if not (0 <= self.hue <= 0.5 and 0 <= self.rotation_deg <= 180):
             raise ValueError("hue must lie in 0..0.5, rotation_deg in 0..180")
         if min(self.brightness, self.contrast, self.saturation) < 0:
@@ -63,14 +85,19 @@ class Augmentation:
         another draws.
         """
         draws = torch.rand(24, generator=generator).tolist()
+        night_draw, night_seed = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
         picture = rgb.float() / 255
         picture = self._lit(picture, draws[:4])
         grid = self._grid(rgb.shape[1], rgb.shape[2], draws[4:19])
         if grid is not None:
+            outside = "reflection" if self.perspective_edges == "crop" else "zeros"
             picture = functional.grid_sample(
-                picture[None], grid[None], padding_mode="reflection", align_corners=False
+                picture[None], grid[None], padding_mode=outside, align_corners=False
             )[0]
         picture = (picture * 255).round().clamp(0, 255).to(torch.uint8)
+        if self.night != "none" and night_draw < self.night_p:
+            of_night = torch.Generator().manual_seed(int(night_seed * 2**53))
+            picture = NIGHTS[self.night](picture, of_night)
         return self._obstructed(picture, draws[19:24], generator)
 
     def _lit(self, picture: Tensor, draws: list[float]) -> Tensor:
@@ -90,7 +117,7 @@ class Augmentation:
     def _grid(self, height: int, width: int, draws: list[float]) -> Tensor | None:
         """Where each pixel is taken from, `(H, W, 2)` in -1..1; None leaves all in place."""
         matrix = torch.eye(3, dtype=torch.float64)
-        if self.perspective and draws[0] < 0.5:
+        if self.perspective and draws[0] < self.perspective_p:
             matrix = self._tilted(draws[1:9]) @ matrix
         if self.rotation_deg:
             angle = math.radians(self.rotation_deg * (2 * draws[9] - 1))
@@ -109,7 +136,11 @@ class Augmentation:
     def _tilted(self, draws: list[float]) -> Tensor:
         corners = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]], dtype=torch.float64)
         inwards = self.perspective * torch.tensor(draws, dtype=torch.float64).view(4, 2)
-        return homography(corners, corners * (1 - inwards))
+        quad = corners * (1 - inwards)
+        # Where a pixel of the result is taken from: the quad, or from quad to whole photo.
+        if self.perspective_edges == "crop":
+            return homography(corners, quad)
+        return homography(quad, corners)
 
     def _crop(self, draws: list[float]) -> Tensor:
         area = self.resized_crop + draws[0] * (1 - self.resized_crop)

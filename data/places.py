@@ -5,9 +5,13 @@
 `gallery` is a synonym of `database`, and `images/` may be left out. A query's positives are the
 database photos within a radius: 25 m when testing, 10 m when training, where queries without one
 are left out and counted. Layout and radii: Berton et al., "Deep Visual Geo-localization Benchmark",
-2022, https://arxiv.org/abs/2204.03444.
+2022, https://arxiv.org/abs/2204.03444. Benchmarks by name: data/place_protocols.py. What a set
+holds, on a page with a map:
+
+    python -m data.places report DIR [--output FOLDER]
 """
 
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +63,8 @@ class Places:
         positives: Rows of the database within the radius of each query.
         radius_m: That radius.
         dropped: Queries left out because no photo of the database shows their place.
+        unit: Of positions and radius; "frames" where photos are numbered and have no metres.
+        protocol: Of which benchmark this is a split, "" of none.
     """
 
     database: Photos
@@ -66,6 +72,8 @@ class Places:
     positives: Neighbours
     radius_m: float
     dropped: int = 0
+    unit: str = "m"
+    protocol: str = ""
 
     @classmethod
     def of(
@@ -74,6 +82,7 @@ class Places:
         queries: Photos,
         radius_m: float = POSITIVE_M,
         drop_without_positive: bool = False,
+        unit: str = "m",
     ) -> "Places":
         """Find the positives.
 
@@ -87,21 +96,24 @@ class Places:
         positives, dropped = within(queries.utm_m, database.utm_m, radius_m), 0
         if not positives.counts.any():
             raise ValueError(
-                f"no query has a photo of the database within {radius_m:g} m; check that both hold "
-                "UTM metres of the same town, or give a larger radius"
+                f"no query has a photo of the database within {radius_m:g} {unit}; check that both "
+                f"hold {'UTM metres of the same town' if unit == 'm' else 'one ride'}, or give a "
+                "larger radius"
             )
         if drop_without_positive and (positives.counts == 0).any():
             kept = np.flatnonzero(positives.counts)
             dropped = len(queries) - len(kept)
             queries = queries.take(kept)
             positives = within(queries.utm_m, database.utm_m, radius_m)
-        return cls(database, queries, positives, radius_m, dropped)
+        return cls(database, queries, positives, radius_m, dropped, unit)
 
     def __str__(self) -> str:
         without = int((self.positives.counts == 0).sum())
-        facts = [f"{len(self.queries):,} queries", f"{len(self.database):,} database photos"]
+        facts = [self.protocol] if self.protocol else []
+        facts += [f"{len(self.queries):,} queries", f"{len(self.database):,} database photos"]
         if self.dropped:
-            facts.append(f"{self.dropped:,} queries dropped: none within {self.radius_m:g} m")
+            reach = f"{self.radius_m:g} {self.unit}"
+            facts.append(f"{self.dropped:,} queries dropped: none within {reach}")
         if without:
             facts.append(f"{without:,} queries without a positive")
         return ", ".join(facts)
@@ -116,7 +128,7 @@ def read_photos(directory: Path) -> Photos:
     if not directory.is_dir():
         raise ValueError(f"no folder {directory}")
     paths, places, refused = [], [], {}
-    for path in _image_files(directory):
+    for path in image_files(directory):
         try:
             places.append(PlaceName.parse(path.name))
             paths.append(path)
@@ -147,8 +159,8 @@ def read_places(
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     is_train = split == "train"
-    root = _split_folder(Path(directory), split)
-    database, queries = (read_photos(_first(root, names)) for names in (DATABASE, QUERIES))
+    root, *folders = split_folders(directory, split)
+    database, queries = (read_photos(folder) for folder in folders)
     if radius_m is None:
         radius_m = TRAIN_POSITIVE_M if is_train else POSITIVE_M
     drop = is_train if drop_without_positive is None else drop_without_positive
@@ -164,14 +176,30 @@ def find_photos(directory: str | Path, split: str = "test") -> tuple[list[Path],
     Raises:
         ValueError: a folder is missing or holds no image.
     """
-    root = _split_folder(Path(directory), split)
-    found = [_image_files(_first(root, names)) for names in (DATABASE, QUERIES)]
+    root, *folders = split_folders(directory, split)
+    found = [image_files(folder) for folder in folders]
     if not all(found):
         raise ValueError(f"{root}: {len(found[0])} photos of the database, {len(found[1])} queries")
     return found[0], found[1]
 
 
-def _image_files(directory: Path) -> list[Path]:
+def split_folders(
+    directory: str | Path,
+    split: str,
+    database: tuple[str, ...] = DATABASE,
+    queries: tuple[str, ...] = QUERIES,
+) -> tuple[Path, Path, Path]:
+    """Folder of a split, and in it those of database and queries, which may have several names.
+
+    Raises:
+        ValueError: one of them is missing, or there under two names.
+    """
+    root = _split_folder(Path(directory), split)
+    return root, _first(root, database), _first(root, queries)
+
+
+def image_files(directory: Path) -> list[Path]:
+    """All images under a folder, sorted."""
     return [path for path in sorted(directory.rglob("*")) if path.suffix.lower() in EXTENSIONS]
 
 
@@ -212,3 +240,14 @@ def _why(photos: Photos) -> str:
         return ""
     shown = "; ".join(f"{k}: {v}" for k, v in list(photos.refused.items())[:MOST_NAMED])
     return f" of known position; {len(photos.refused):,} were refused: {shown}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Report on a set from the command line; returns the exit status."""
+    from data.place_report import run
+
+    return run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

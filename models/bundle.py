@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models import author_hashes
-from models.calibration import Calibration
 from models.decode import IntArray, ancestors
+from models.evaluation import author_hashes
+from models.evaluation.calibration import Calibration
 from partitioning import partition as partition_file
 from partitioning.partition import LEVELS, Partition
 

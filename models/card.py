@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from models.calibration import Calibration
+from models.evaluation.calibration import Calibration
 from partitioning.partition import Partition
 
 _CARD = """---

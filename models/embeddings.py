@@ -24,7 +24,7 @@ from data.stream import LEVELS, PhotoStream
 from models.backbones import Features
 from models.encoders import Encoder
 from models.geocell_vit import GeocellViT
-from models.photo_module import PhotoModule
+from models.training.photo_module import PhotoModule
 from partitioning.atomic_file import atomic_path
 
 PART = 8192  # photos in a file

@@ -18,7 +18,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.author_hashes import write_author_hashes
 from models.bundle import (
     AUTHORS,
     CALIBRATION,
@@ -31,8 +30,9 @@ from models.bundle import (
     WEIGHTS,
     Bundle,
 )
-from models.calibration import Calibration
 from models.card import model_card
+from models.evaluation.author_hashes import write_author_hashes
+from models.evaluation.calibration import Calibration
 from models.geocell_vit import GeocellViT
 from models.weights import sha256_of
 from partitioning import partition as partition_file

@@ -7,8 +7,8 @@ The first predicts packed photos; the second reads what `python test_vit.py --mo
 --save_posteriors` wrote. Both write
 
 - reliability.png: stated probability against what came true, with the probabilities as they were
-  before the temperature beside them (models/calibration_error.py);
-- abstention.png: accuracy against the share of photos answered (models/abstention.py);
+  before the temperature beside them (models/evaluation/calibration_error.py);
+- abstention.png: accuracy against the share of photos answered (models/evaluation/abstention.py);
 - coverage.png: how often regions of 50 to 99% held the truth, and how many cells they took;
 - reliability.json: every figure of them, shares with 95% intervals.
 
@@ -22,17 +22,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from models.abstention import (
+from models.evaluation.abstention import (
     Curve,
     accuracy_when_answering,
     area_under_risk,
     least_area_under_risk,
 )
-from models.calibration import Calibration
-from models.calibration_error import Bin, expected_calibration_error, largest_calibration_error
-from models.intervals import share_of
-from models.judgement import Reliability, judge
-from models.posterior_file import Posteriors, read_posteriors
+from models.evaluation.calibration import Calibration
+from models.evaluation.calibration_error import (
+    Bin,
+    expected_calibration_error,
+    largest_calibration_error,
+)
+from models.evaluation.intervals import share_of
+from models.evaluation.judgement import Reliability, judge
+from models.evaluation.posterior_file import Posteriors, read_posteriors
 from partitioning.atomic_file import atomic_path
 
 ANSWERED = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
@@ -80,7 +84,7 @@ def _plain_answered(curve: Curve, share: float) -> dict[str, Any]:
 
 def write(found: Reliability, output: Path) -> list[Path]:
     """Write the plots and reliability.json; return their paths."""
-    from models.calibration_plots import draw_abstention, draw_coverage, draw_reliability
+    from models.evaluation.calibration_plots import draw_abstention, draw_coverage, draw_reliability
 
     paths = [output / f"{name}.png" for name in ("reliability", "abstention", "coverage")]
     for draw, path in zip((draw_reliability, draw_abstention, draw_coverage), paths, strict=True):
@@ -100,8 +104,8 @@ def predicted(model: Path, shards: Path, output: Path) -> Posteriors:
 
     bundle = Bundle.open(model)  # before torch is imported: a wrong path should not cost seconds
 
-    from models.accuracy import HIERARCHICAL
-    from models.evaluation import evaluate
+    from models.evaluation.accuracy import HIERARCHICAL
+    from models.evaluation.evaluate import evaluate
     from models.predict import open_photos, predict_batches
 
     photos = open_photos(bundle, None, None, None, shards, output)

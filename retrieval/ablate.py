@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from partitioning.atomic_file import atomic_path
-from retrieval.place_recipe import PlaceRecipe, add_flags, recipe_of
+from retrieval.place_recipe import PlaceRecipe, recipe_of
+from retrieval.place_recipes import add_recipe_flags
 
 RESULT = "result.json"
-NOT_IN_A_GRID = ("data", "out", "resume", "fast")
+NOT_IN_A_GRID = ("recipe", "data", "out", "resume", "fast")
 SHOWN = ("R@1", "R@5", "R@10", "R@20")
 Cell = dict[str, Any]
 
@@ -82,7 +83,7 @@ def run_cell(recipe: PlaceRecipe, cell: Cell, out: Path, split: str) -> dict[str
 
 
 def _train_and_test(recipe: PlaceRecipe, folder: Path, split: str) -> dict[str, Any]:
-    from models.checkpoint import checkpoints_in
+    from models.training.checkpoint import checkpoints_in
     from retrieval.place_evaluation import Job, evaluate
     from retrieval.place_search import SearchSettings
     from retrieval.train import engine_of, train
@@ -179,7 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
-    add_flags(parser)
+    add_recipe_flags(parser, arguments)
     parser.add_argument(
         "--grid", nargs="+", required=True, metavar="NAME=V,V", help="settings and their values"
     )

@@ -3,7 +3,7 @@
 1. The levels' probabilities are multiplied to one posterior over the finest cells
    (models/decode.py); an area, where one is given, removes cells outside it.
 2. The region is the smallest set of cells that, by calibration, holds the truth with probability
-   `mass` (models/calibration.py).
+   `mass` (models/evaluation/calibration.py).
 3. The gallery is searched exactly inside the region: a soft gate, since the one likeliest cell
    alone would throw away most of what retrieval can win. Gallery photos that lie in no cell of the
    model are searched too: of their places the model can say nothing, not that they are unlikely.
@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from models.calibration import Calibration, region
 from models.decode import ancestors, nested_posterior
+from models.evaluation.calibration import Calibration, region
 from models.session import Encoding
 from partitioning import s2
 from partitioning.cells import Cells
@@ -42,7 +42,7 @@ class World:
     Attributes:
         partition: the cells its heads predict.
         levels: the levels it predicts, coarse to fine.
-        calibration: see models/calibration.py.
+        calibration: see models/evaluation/calibration.py.
         knows_scenes: whether it was trained on scene labels.
     """
 

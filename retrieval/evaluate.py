@@ -2,7 +2,7 @@
 
 Recall@k as in the place-recognition field: a query is a hit if any of its first k predictions is
 right (https://github.com/gmberton/VPR-methods-evaluation). Shares, intervals and photos within a
-distance are counted by models/intervals.py, for retrieval and geocells alike.
+distance are counted by models/evaluation/intervals.py, for retrieval and geocells alike.
 """
 
 from collections.abc import Collection, Sequence
@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.intervals import (
+from models.evaluation.intervals import (
     WORLD_THRESHOLDS_KM,
     Share,
     bootstrap_interval,

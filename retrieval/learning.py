@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.paired_test import difference_interval, mcnemar
+from models.evaluation.paired_test import difference_interval, mcnemar
 from retrieval.evaluate import Share, share_of
 from retrieval.place_recipe import PlaceRecipe
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from data.place_photos import PlacePhotos
+from data.place_protocols import read_protocol
 from data.places import Places, find_photos, read_places
 from models.place_model import PlaceModel
 from retrieval.batch_audit import BatchAudit, audit_batches
@@ -16,6 +17,14 @@ from retrieval.descriptor_cache import Engine, describe
 from retrieval.place_search import DATABASE_FILE, Answers, SearchSettings, search_places
 from retrieval.prediction_files import Searched, write_panels, write_predictions
 from retrieval.recall_report import Recalls, measure, write_report
+from retrieval.rerank import (
+    METHODS,
+    Reranked,
+    RerankSettings,
+    beside,
+    first_answers_compared,
+    rerank,
+)
 
 MOST_LISTED = 10
 
@@ -34,6 +43,10 @@ class Job:
         panels: Queries to draw.
         is_audited: See `retrieval.batch_audit`.
         keeps_descriptors: Leave the descriptors' files there.
+        protocol: Name of the benchmark, whose ground truth takes the place of `radius_m`.
+        frames: Within which answers are right, in protocols by frames.
+        allows_counts: Test on a set of other counts than the protocol's.
+        rerank: How the first answers are sorted anew; None leaves them.
     """
 
     data: Path
@@ -45,6 +58,10 @@ class Job:
     panels: int = 0
     is_audited: bool = False
     keeps_descriptors: bool = False
+    protocol: str = ""
+    frames: int | None = None
+    allows_counts: bool = False
+    rerank: RerankSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +93,9 @@ def evaluate(model: PlaceModel, job: Job, settings: SearchSettings, engine: Engi
         embedder, database, queries, model.size, folder, settings, engine, pca_photos
     )
     _report_unreadable(answers)
+    first = answers
+    if job.rerank:
+        answers, reranked = _reranked(first, database, queries, job.rerank, engine)
     audit = None
     if job.is_audited:
         audit = _audited(model, database, queries, folder, settings, engine)
@@ -88,20 +108,47 @@ def evaluate(model: PlaceModel, job: Job, settings: SearchSettings, engine: Engi
     if places is None:
         return Result(answers, None, audit)
     positives = [places.positives.of(query) for query in range(len(queries))]
-    recalls = measure(answers.found.rows, positives, job.depths, places.queries)
-    write_report(job.out, recalls, _facts(model, job, settings, answers, audit))
+    is_named = places.unit == "m"  # frames have no names with a note
+    noted = places.queries if is_named else None
+    recalls = measure(answers.found.rows, positives, job.depths, noted)
+    facts = _facts(model, job, settings, answers, audit)
+    if job.rerank:
+        recalls = beside(measure(first.found.rows, positives, job.depths, noted), recalls)
+        change = first_answers_compared(first.found, answers.found, positives)
+        facts |= {"rerank": reranked.plain(job.rerank), "rerank_change": change}
+        say(f"re-ranking: {change}")
+    facts |= {"protocol": places.protocol} if places.protocol else {}
+    facts |= {"radius_m" if places.unit == "m" else places.unit: places.radius_m}
+    write_report(job.out, recalls, facts)
     return Result(answers, recalls, audit)
+
+
+def _reranked(
+    answers: Answers,
+    database: list[Path],
+    queries: list[Path],
+    settings: RerankSettings,
+    engine: Engine,
+) -> tuple[Answers, Reranked]:
+    """The answers in their new order."""
+    reranked = rerank(
+        answers.found, database, queries, settings, METHODS[settings.method](settings, engine)
+    )
+    return answers._replace(found=reranked.found), reranked
 
 
 def photos_of(job: Job) -> tuple[list[Path], list[Path], Places | None]:
     """Database, queries, and what is known of their places.
 
     Raises:
-        ValueError: as `read_places`.
+        ValueError: as `read_places` and `read_protocol`.
     """
     if not job.is_labelled:
         return *find_photos(job.data, job.split), None
-    places = read_places(job.data, job.split, job.radius_m, drop_without_positive=False)
+    if job.protocol:
+        places = read_protocol(job.protocol, job.data, job.split, job.frames, job.allows_counts)
+    else:
+        places = read_places(job.data, job.split, job.radius_m, drop_without_positive=False)
     say(f"{job.split}: {places}")
     for name, photos in (("database", places.database), ("queries", places.queries)):
         if photos.refused:
@@ -147,7 +194,6 @@ def _facts(
         **parts,
         "size": list(model.size),
         "data": f"{job.data} {job.split}",
-        "radius_m": job.radius_m,
         "dim": answers.dim,
         **asdict(settings),
         "unreadable": dict(zip(("database", "queries"), answers.unreadable, strict=True)),

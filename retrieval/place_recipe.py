@@ -1,14 +1,16 @@
 """The settings of one training of place recognition, and the command line of them.
 
 Defaults are those of Berton et al., "Deep Visual Geo-localization Benchmark", 2022, but for the
-backbone, whose weights need no model hub. Imports nothing heavy.
+backbone, whose weights need no model hub; runs worth a name are in retrieval/place_recipes.py.
+Imports nothing heavy.
 """
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from models.recipe import setting
+from models.training.recipe import setting
 
 if TYPE_CHECKING:
     from models.embedder import EmbedderSettings
@@ -20,6 +22,9 @@ SIZE = (224, 224)
 class PlaceRecipe:
     """One training run."""
 
+    recipe: str = setting(
+        "default", "named run whose settings are the defaults of all other flags", free=True
+    )
     data: str = setting("", "set of places: images/{train,val,test}/{database,queries}", free=True)
     out: str = setting("", "directory of the run; the model is written here", free=True)
     # The model
@@ -48,6 +53,9 @@ class PlaceRecipe:
         ("triplet", "sare_independent", "sare_joint", "second_order", "quadruplet"),
     )
     margin: float = setting(0.1, "of triplet, second_order and quadruplet")
+    autoencoder_weight: float = setting(
+        0.0, "of the L2 loss of a decoder from the backbone's map to the photo; 0 = none", least=0
+    )
     mining: str = setting(
         "partial", "how negatives are found", ("full", "partial", "random", "msls_weighted")
     )
@@ -57,22 +65,40 @@ class PlaceRecipe:
     negatives_pool: int = setting(1000, "photos to choose negatives from", least=1)
     train_positives_dist_threshold: float = setting(10.0, "a positive is as near, m", least=0)
     val_positives_dist_threshold: float = setting(25.0, "likewise, in validation, m", least=0)
+    extra_data: str = setting("", "another set whose training photos are added, night for instance")
+    extra_to: str = setting(
+        "queries", "what the photos of --extra_data become", ("queries", "database", "both")
+    )
     # How photos of queries are changed
     brightness: float = setting(0.0, "factors from 1 - x to 1 + x", least=0)
     contrast: float = setting(0.0, "likewise", least=0)
     saturation: float = setting(0.0, "likewise", least=0)
     hue: float = setting(0.0, "turned by up to so many circles, 0 to 0.5", least=0)
-    perspective: float = setting(0.0, "distortion of half of the photos, 0 to 1", least=0)
+    perspective: float = setting(0.0, "distortion, 0 to 1", least=0)
+    perspective_p: float = setting(0.5, "probability of that", least=0)
+    perspective_edges: str = setting(
+        "crop", "what a perspective change leaves open: cropped, or filled with black",
+        ("crop", "fill"),
+    )
     resized_crop: float = setting(0.0, "least area of a random crop; 0 = no crop", least=0)
     rotation_deg: float = setting(0.0, "turned by up to so many degrees", least=0)
     flip: float = setting(0.0, "probability of mirroring left and right", least=0)
     erasing: float = setting(0.0, "probability that something stands in the way", least=0)
+    night_augmentation: str = setting(
+        "none", "how a photo turns night (data/night.py)", ("none", "smart", "physical")
+    )
+    night_p: float = setting(0.5, "probability of that, where there is a night", least=0)
     # How it learns
     optimizer: str = setting("adam", "adam, or sgd with momentum 0.9", ("adam", "sgd"))
     lr: float = setting(1e-5, "learning rate", least=0)
     weight_decay: float = setting(0.0, "1e-3 is usual with sgd", least=0)
+    lr_step: int = setting(0, "epochs after which the learning rate drops; 0 = never", least=0)
+    lr_drop: float = setting(0.1, "factor of each such drop", least=0)
     epochs: int = setting(1000, "at most", least=1, free=True)
     patience: int = setting(3, "stop after so many epochs without better R@5", least=1, free=True)
+    reclusterings: int = setting(
+        0, "times that netvlad is clustered anew, by its backbone, in place of stopping", least=0
+    )
     train_batch: int = setting(4, "queries a step, in each process", least=1)
     infer_batch: int = setting(16, "photos described at a time", least=1, free=True)
     seed: int = setting(0, "of everything drawn at random")
@@ -105,6 +131,11 @@ class PlaceRecipe:
             for value in [getattr(self, entry.name)]
         }
 
+    def lr_of(self, round_: int) -> float:
+        """The learning rate of a round, counted from 0."""
+        drops = round_ // self.rounds_per_epoch // self.lr_step if self.lr_step else 0
+        return self.lr * self.lr_drop**drops
+
     def embedder_settings(self) -> "EmbedderSettings":
         """The model's parts."""
         from models.embedder import EmbedderSettings
@@ -122,11 +153,16 @@ class PlaceRecipe:
         )  # fmt: skip
 
 
-def add_flags(parser: argparse.ArgumentParser, names: tuple[str, ...] | None = None) -> None:
-    """Add one flag for each setting, or for those named."""
+def add_flags(
+    parser: argparse.ArgumentParser,
+    names: Iterable[str] | None = None,
+    defaults: PlaceRecipe = PlaceRecipe(),
+) -> None:
+    """Add one flag for each setting but --recipe, or for those named."""
     for entry in fields(PlaceRecipe):
-        if names is None or entry.name in names:
-            parser.add_argument(f"--{entry.name}", **_argument(entry))
+        if entry.name in names if names is not None else entry.name != "recipe":
+            default = getattr(defaults, entry.name)
+            parser.add_argument(f"--{entry.name}", **_argument(entry, default))
 
 
 def recipe_of(parser: argparse.ArgumentParser, values: dict[str, Any]) -> PlaceRecipe:
@@ -145,15 +181,14 @@ def recipe_of(parser: argparse.ArgumentParser, values: dict[str, Any]) -> PlaceR
     return PlaceRecipe(**given)
 
 
-def _argument(entry: Any) -> dict[str, Any]:
+def _argument(entry: Any, default: Any) -> dict[str, Any]:
     """What argparse is told of one setting."""
-    default = entry.default
     options: dict[str, Any] = {"help": entry.metadata["help"], "default": default}
     if isinstance(default, bool):
         action = argparse.BooleanOptionalAction if default else "store_true"
         return options | {"action": action}
     if isinstance(default, tuple):
         return options | {"type": type(default[0]), "nargs": "+"}
-    if entry.name in ("data", "out"):
+    if entry.name in ("data", "out", "extra_data"):
         options["metavar"] = "DIR"
     return options | {"type": type(default), "choices": entry.metadata["choices"]}

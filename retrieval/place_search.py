@@ -5,7 +5,7 @@ chunk of it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from data.place_photos import PlacePhotos, Rows
 from models.embedder import Embedder
 from partitioning.atomic_file import atomic_path
 from retrieval.bars import bar
+from retrieval.crop_voting import CropVoting
 from retrieval.descriptor_cache import Descriptors, Engine, describe
 from retrieval.nearest import Nearest, nearest
 from retrieval.pca import PCA
@@ -26,6 +27,8 @@ from retrieval.query_methods import (
     SEARCHED_EACH,
     joined_answers,
     joined_descriptors,
+    read_size,
+    searched_depth,
     view_of,
 )
 
@@ -45,6 +48,7 @@ class SearchSettings:
         is_whitened: See `retrieval.pca`.
         dtype: Of the stored descriptors: float32 or float16.
         seed: Of the photos that PCA is fitted to.
+        voting: Of the method `crop_voting`.
     """
 
     method: str = "hard_resize"
@@ -53,6 +57,7 @@ class SearchSettings:
     is_whitened: bool = False
     dtype: str = "float32"
     seed: int = 0
+    voting: CropVoting = field(default_factory=CropVoting)
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -118,7 +123,8 @@ def search_places(
     shape = (len(database), 1, pca.dim if pca else embedder.dim)
     rows = _described(embedder, searched, shape, folder / DATABASE_FILE, settings, engine, pca)
     described_database = perf_counter()
-    asked = PlacePhotos(queries, size, view_of(settings.method, size))
+    view = view_of(settings.method, size, settings.voting)
+    asked = PlacePhotos(queries, read_size(settings.method, size, settings.voting), view)
     shape = (len(queries), views_searched(settings.method), shape[2])
     wanted = _described(embedder, asked, shape, folder / QUERIES_FILE, settings, engine, pca)
     described_queries = perf_counter()
@@ -188,9 +194,10 @@ def _search(
     queries: NDArray[Any], database: NDArray[Any], settings: SearchSettings, left_out: Rows
 ) -> Nearest:
     views = views_searched(settings.method)
+    depth = searched_depth(settings.method, settings.depth, settings.voting)
     with bar("searching", len(database) * len(queries)) as on_done:
-        found = nearest(queries, database, settings.depth, left_out, on_done)
-    return joined_answers(found, views, settings.method)
+        found = nearest(queries, database, depth, left_out, on_done)
+    return joined_answers(found, views, settings.method, settings.depth, settings.voting)
 
 
 def _unreadable(photos: PlacePhotos) -> Rows:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from models.autoencoder_branch import AutoencoderBranch, watched_maps
 from models.embedder import Embedder
-from models.triplet_losses import TRIPLET_LOSSES, Loss
+from models.losses.triplet import TRIPLET_LOSSES, Loss
 from retrieval.descriptor_cache import normal
 from retrieval.place_recipe import PlaceRecipe
 from retrieval.triplet_rounds import TripletBatch
@@ -34,6 +35,7 @@ class PlaceTask(pl.LightningModule):
         self.embedder, self.recipe = embedder, recipe
         self.loss = loss_of(recipe)
         freeze(embedder, recipe)
+        self.autoencoder = branch_of(embedder, recipe)
         self.train()  # Lightning leaves modes as they are
 
     def train(self, mode: bool = True) -> "PlaceTask":
@@ -48,17 +50,37 @@ class PlaceTask(pl.LightningModule):
     def training_step(self, batch: TripletBatch, index: int) -> Tensor:
         """Loss of a batch; triplets with an unreadable photo do not count."""
         pictures = normal(batch.pictures.flatten(0, 1), self.embedder, self.device)
-        descriptors = self.embedder(pictures).float()
+        with watched_maps(self.embedder.extractor) as maps:
+            descriptors = self.embedder(pictures).float()
         descriptors = descriptors.unflatten(0, batch.pictures.shape[:2])[batch.is_readable]
+        painting = self._painting_loss(maps[0], pictures, batch.is_readable)
         if not len(descriptors):
-            return descriptors.sum()  # 0, with a gradient for every process to share
+            return descriptors.sum() + painting  # 0, with a gradient for every process to share
         loss = self.loss(descriptors[:, 0], descriptors[:, 1], descriptors[:, 2:])
         self.log("train/loss", loss, on_step=False, on_epoch=True, sync_dist=True)
-        return loss
+        return loss + painting
+
+    def _painting_loss(self, maps: Tensor, pictures: Tensor, is_readable: Tensor) -> Tensor | float:
+        """Weighted loss of the autoencoder's branch over the photos of readable triplets."""
+        if self.autoencoder is None:
+            return 0.0
+        is_kept = is_readable.repeat_interleave(len(pictures) // len(is_readable))
+        loss = self.autoencoder.loss(maps[is_kept], pictures[is_kept])
+        if is_readable.any():
+            self.log("train/painting", loss, on_step=False, on_epoch=True, sync_dist=True)
+        return self.recipe.autoencoder_weight * loss
+
+    def on_train_epoch_start(self) -> None:
+        """Set the round's learning rate; no state, so that a resumed run needs none."""
+        # Not current_epoch, which a resumed trainer counts up late.
+        round_: int = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.recipe.lr_of(round_)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The recipe's optimiser over what is trained."""
-        trained = [p for p in self.embedder.parameters() if p.requires_grad]
+        trained = [p for p in self.parameters() if p.requires_grad]
         options: dict[str, Any] = {"lr": self.recipe.lr, "weight_decay": self.recipe.weight_decay}
         if self.recipe.optimizer == "sgd":
             return torch.optim.SGD(trained, momentum=0.9, **options)
@@ -74,7 +96,8 @@ class PlaceTask(pl.LightningModule):
         Raises:
             ValueError: the checkpoint was made with others.
         """
-        theirs, ours = checkpoint.get("binding", {}), self.recipe.binding
+        # A setting that is newer than the checkpoint had the value that changes nothing.
+        theirs, ours = PlaceRecipe().binding | checkpoint["binding"], self.recipe.binding
         other = [f"{k} {theirs.get(k)}, now {v}" for k, v in ours.items() if theirs.get(k) != v]
         if other:
             raise ValueError(
@@ -93,6 +116,23 @@ def loss_of(recipe: PlaceRecipe) -> Loss:
         raise ValueError(f"loss must be one of {', '.join(TRIPLET_LOSSES)}, got {recipe.loss!r}")
     margin = {"margin": recipe.margin} if recipe.loss in WITH_MARGIN else {}
     return partial(TRIPLET_LOSSES[recipe.loss], **margin)
+
+
+def branch_of(embedder: Embedder, recipe: PlaceRecipe) -> AutoencoderBranch | None:
+    """The recipe's autoencoder branch, None where it has none.
+
+    Raises:
+        ValueError: its backbone is frozen.
+    """
+    if not recipe.autoencoder_weight:
+        return None
+    if recipe.freeze_backbone:
+        raise ValueError(
+            "--autoencoder_weight: the decoder's loss teaches the backbone, which is frozen; leave "
+            "out one of --autoencoder_weight and --freeze_backbone"
+        )
+    extractor = embedder.extractor
+    return AutoencoderBranch(extractor, blocks_of(extractor), recipe.size)
 
 
 def freeze(embedder: Embedder, recipe: PlaceRecipe) -> None:

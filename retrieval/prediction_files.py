@@ -64,4 +64,5 @@ def _answer(searched: Searched, query: int, row: int) -> Answer:
     truth, path = searched.truth(query, row), searched.database[row]
     if truth is None:
         return Answer(path, None, path.name[:28])
-    return Answer(path, truth[1], f"{truth[0]:.0f} m")
+    unit = searched.places.unit if searched.places else "m"
+    return Answer(path, truth[1], f"{truth[0]:.0f} {unit}")

@@ -6,12 +6,14 @@
 - `five_crops`: squares in the corners and the middle, their descriptors averaged;
 - `nearest_crop`: the same squares, each searched for; of each answer the nearest square counts;
 - `maj_voting`: likewise, and an answer that several squares share comes nearer: among each
-  square's first 1, 5 and 10 answers, one that is there c > 1 times gains 0.01 c / n.
+  square's first 1, 5 and 10 answers, one that is there c > 1 times gains 0.01 c / n;
+- `crop_voting`: five larger squares, whose answers vote (retrieval/crop_voting.py).
 
-The methods of Berton et al., "Deep Visual Geo-localization Benchmark", 2022,
+All but the last are the methods of Berton et al., "Deep Visual Geo-localization Benchmark", 2022,
 https://arxiv.org/abs/2204.03444. The database itself is always `hard_resize`d.
 """
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data.place_photos import Size, View, resized
+from retrieval.crop_voting import CropVoting, voted, voting_crops
 from retrieval.nearest import Nearest
 
 METHODS = (
@@ -30,14 +33,24 @@ METHODS = (
     "five_crops",
     "nearest_crop",
     "maj_voting",
+    "crop_voting",
 )
-SEARCHED_EACH = ("nearest_crop", "maj_voting")
+SEARCHED_EACH = ("nearest_crop", "maj_voting", "crop_voting")
 VOTED_DEPTHS = (1, 5, 10)
 VOTE_WEIGHT = 0.01
 
 
-def view_of(method: str, size: Size) -> View:
+def view_of(
+    method: str,
+    size: Size,
+    voting: CropVoting = CropVoting(),  # noqa: B008  (immutable)
+) -> View:
     """What makes the pictures `(V, 3, h, w)` of a query `(3, H, W)`.
+
+    Args:
+        method: One of `METHODS`.
+        size: Of the database's photos, px.
+        voting: Of `crop_voting`.
 
     Raises:
         ValueError: unknown method.
@@ -50,6 +63,8 @@ def view_of(method: str, size: Size) -> View:
         return lambda rgb: with_short_side(rgb, min(size))[None]
     if method == "central_crop":
         return lambda rgb: _central_crop(rgb, size)[None]
+    if method == "crop_voting":
+        return lambda rgb: voting_crops(rgb, voting)
     return lambda rgb: five_squares(with_short_side(rgb, min(size)), min(size))
 
 
@@ -81,20 +96,52 @@ def joined_descriptors(views: NDArray[Any], method: str) -> NDArray[Any]:
     return views[:, 0]
 
 
-def joined_answers(found: Nearest, views: int, method: str) -> Nearest:
+def read_size(
+    method: str,
+    size: Size,
+    voting: CropVoting = CropVoting(),  # noqa: B008  (immutable)
+) -> Size:
+    """Least size at which a query must be read: its pictures may be larger than the database's."""
+    if method != "crop_voting":
+        return size
+    side = max(*size, math.ceil(voting.crop_px / voting.crop_share))
+    return side, side
+
+
+def searched_depth(
+    method: str,
+    depth: int,
+    voting: CropVoting = CropVoting(),  # noqa: B008  (immutable)
+) -> int:
+    """How many answers each picture needs for `depth` answers of its query."""
+    return max(depth, voting.preds_per_crop) if method == "crop_voting" else depth
+
+
+def joined_answers(
+    found: Nearest,
+    views: int,
+    method: str,
+    depth: int | None = None,
+    voting: CropVoting = CropVoting(),  # noqa: B008  (immutable)
+) -> Nearest:
     """One list for each query of the lists of its pictures.
 
     Args:
         found: `(Q V, K)`.
         views: V.
         method: One of `METHODS`; only those of `SEARCHED_EACH` change anything.
+        depth: Answers of each query; None takes K.
+        voting: Of `crop_voting`.
 
     Returns:
-        `(Q, K)`; for `maj_voting` the distances are those after the vote.
+        `(Q, depth)`; for `maj_voting` the distances are those after the vote, for `crop_voting`
+        those to the nearest crop, whatever the order.
     """
     if method not in SEARCHED_EACH:
         return found
-    k = found.rows.shape[1]
+    k = depth or found.rows.shape[1]
+    if method == "crop_voting":
+        return voted(found, views, k, voting)
     lists = []
     for start in range(0, len(found.rows), views):
         rows = found.rows[start : start + views]

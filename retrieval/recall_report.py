@@ -1,4 +1,7 @@
-"""The report of a test: recalls with intervals and counts, as JSON, CSV and Markdown."""
+"""The report of a test: recalls with intervals and counts, as JSON, CSV and Markdown.
+
+Where R@1, R@5, R@10 and R@20 are all measured, R_avg, their mean, stands beside them.
+"""
 
 import csv
 import io
@@ -13,9 +16,26 @@ from numpy.typing import NDArray
 from data.place_names import PlaceName
 from data.places import Photos
 from partitioning.atomic_file import atomic_path
-from retrieval.evaluate import Share, first_hits, recall_of_ranks
+from retrieval.evaluate import Share, bootstrap_interval, first_hits, recall_of_ranks
 
+AVERAGED = (1, 5, 10, 20)
 MOST_CONDITIONS = 8  # words of notes; more are no conditions but remarks
+
+
+class Average(NamedTuple):
+    """R_avg with its 95% bootstrap interval over the queries; all in 0..1."""
+
+    share: float
+    low: float
+    high: float
+
+    def percents(self) -> dict[str, float]:
+        """The same in percent, plain types."""
+        return {
+            "percent": 100 * self.share,
+            "low": 100 * self.low,
+            "high": 100 * self.high,
+        }
 
 
 class Recalls(NamedTuple):
@@ -27,12 +47,14 @@ class Recalls(NamedTuple):
         without_positive: Queries that nothing of the database can answer, left out above. The
             public benchmark counts them as missed: see `counted_as_missed`.
         queries: Number of all queries.
+        averages: "all" or a condition -> R_avg; empty where one of its depths was not measured.
     """
 
     of_all: dict[int, Share]
     by_condition: dict[str, dict[int, Share]]
     without_positive: int
     queries: int
+    averages: dict[str, Average] = {}  # noqa: RUF012  (a default that nothing changes)
 
     def counted_as_missed(self, k: int) -> float:
         """R@k in percent with every query in the denominator."""
@@ -67,8 +89,24 @@ def measure(
     by_condition = {
         name or "no note": recall_of_ranks(ranks[conditions == name], depths) for name in names
     }
+    averages = {}
+    if set(AVERAGED) <= set(depths):
+        averages = {name or "no note": average_of(ranks[conditions == name]) for name in names}
+        averages |= {"all": average_of(ranks)}
     without = len(positives) - len(asked)
-    return Recalls(recall_of_ranks(ranks, depths), by_condition, without, len(positives))
+    return Recalls(recall_of_ranks(ranks, depths), by_condition, without, len(positives), averages)
+
+
+def average_of(ranks: NDArray[np.int64]) -> Average:
+    """Mean of R@1, R@5, R@10 and R@20 of queries' ranks `(N,)`, -1 = not found."""
+    shares = averaged_hits(ranks)
+    return Average(float(shares.mean()), *bootstrap_interval(shares, np.mean))
+
+
+def averaged_hits(ranks: NDArray[np.int64]) -> NDArray[np.float64]:
+    """For each query `(N,)` the share of the four depths at which it is answered rightly."""
+    hits = [(ranks >= 0) & (ranks < depth) for depth in AVERAGED]
+    return np.mean(hits, axis=0, dtype=np.float64)
 
 
 def write_report(directory: Path, recalls: Recalls, facts: dict[str, Any]) -> None:
@@ -85,6 +123,7 @@ def write_report(directory: Path, recalls: Recalls, facts: dict[str, Any]) -> No
         "queries_without_positive": recalls.without_positive,
         "recalls": _plain(recalls.of_all),
         "by_condition": {name: _plain(shares) for name, shares in recalls.by_condition.items()},
+        "R_avg": {name: average.percents() for name, average in recalls.averages.items()},
         "percent_of_all_queries": {k: recalls.counted_as_missed(k) for k in recalls.of_all},
     }
     table = io.StringIO()
@@ -93,6 +132,9 @@ def write_report(directory: Path, recalls: Recalls, facts: dict[str, Any]) -> No
     for name, shares in _tables(recalls):
         for k, share in shares.items():
             writer.writerow([name, k, *(_short(v) for v in share.percents().values())])
+        if name in recalls.averages:
+            average = recalls.averages[name].percents().values()
+            writer.writerow([name, "avg", "", shares[AVERAGED[0]].n, *map(_short, average)])
     for name, text in (
         ("recalls.json", json.dumps(plain, indent=2) + "\n"),
         ("recalls.csv", table.getvalue()),
@@ -105,16 +147,16 @@ def write_report(directory: Path, recalls: Recalls, facts: dict[str, Any]) -> No
 def markdown(recalls: Recalls, facts: dict[str, Any]) -> str:
     """The report as Markdown."""
     depths = list(recalls.of_all)
-    lines = [
-        "| queries | n | " + " | ".join(f"R@{k}" for k in depths) + " |",
-        "|---" * (len(depths) + 2) + "|",
-    ]
+    heads = ["queries", "n", *(f"R@{k}" for k in depths), *["R_avg"] * bool(recalls.averages)]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, shares in _tables(recalls):
-        cells = [
-            f"{100 * s.share:.1f} [{100 * s.low:.1f}, {100 * s.high:.1f}]" for s in shares.values()
-        ]
+        shown: list[Any] = [*shares.values()]
+        shown += [recalls.averages[name]] if name in recalls.averages else []
+        cells = [f"{100 * s.share:.1f} [{100 * s.low:.1f}, {100 * s.high:.1f}]" for s in shown]
         lines.append(f"| {name} | {shares[depths[0]].n:,} | {' | '.join(cells)} |")
     notes = ["Percent, with 95% Wilson intervals."]
+    if recalls.averages:
+        notes = [f"{notes[0]} R_avg: the mean of R@1, 5, 10 and 20, with a bootstrap interval."]
     if recalls.without_positive:
         all_queries = ", ".join(f"R@{k} {recalls.counted_as_missed(k):.1f}" for k in depths)
         notes.append(

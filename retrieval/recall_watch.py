@@ -15,8 +15,8 @@ import pytorch_lightning as pl
 
 from data.place_photos import PlacePhotos, Rows
 from data.places import Photos, Places
-from models.checkpoint import prune, step_path
 from models.embedder import Embedder
+from models.training.checkpoint import prune, step_path
 from partitioning.atomic_file import atomic_path
 from retrieval.bars import bar
 from retrieval.descriptor_cache import Descriptors, Engine, describe_shared

@@ -2,12 +2,15 @@
 
     python -m retrieval.test --model runs/NAME --data DIR
 
-In place of --model, --backbone and --aggregation test untrained features, and with --checkpoint a
-file of the public benchmark (models/benchmark_checkpoint.py). What comes out: recalls.json, .csv
-and .md, and predictions.csv; with --save_descriptors descriptors/database.npy and queries.npy, with
---save_panels N pictures of the first N queries and their answers. `--no_labels` is for sets whose
-names hold no positions: predictions and panels only. `--audit` shows that no answer depends on
-which photos lie in a batch; the exit status is 1 where one does.
+Several models are joined by --ensemble, several sizes of the photos by --scales
+(retrieval/ensembles.py). In place of --model, --backbone and --aggregation test untrained features,
+and with --checkpoint a file of the public benchmark (models/benchmark_checkpoint.py). What comes
+out: recalls.json, .csv and .md, and predictions.csv; with --save_descriptors
+descriptors/database.npy and queries.npy, with --save_panels N pictures of the first N queries and
+their answers. `--no_labels` is for sets whose names hold no positions: predictions and panels only.
+--rerank sorts first answers anew, both tables side
+by side (retrieval/rerank.py). `--audit` shows that no answer depends on which photos lie in a batch; the exit status is 1 where
+one does.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrieval.place_recipe import PlaceRecipe, add_flags, recipe_of
+from retrieval.rerank import add_rerank_flags, rerank_settings_of
 
 if TYPE_CHECKING:
     from models.place_model import PlaceModel
@@ -61,12 +65,30 @@ def build_model(options: dict[str, Any], recipe: PlaceRecipe, engine: Engine) ->
     return PlaceModel(embedder, recipe.size, {"untrained": True})
 
 
+def build_joined_model(options: dict[str, Any], recipe: PlaceRecipe, engine: Engine) -> PlaceModel:
+    """All models that the flags name, at all scales, as one.
+
+    Raises:
+        ValueError: one cannot be had, or they cannot be joined.
+    """
+    from retrieval.ensembles import Joining, joined_model
+
+    joining = Joining(
+        options["ensemble"], tuple(options["ensemble_weights"]), tuple(options["scales"]),
+        options["scale_join"],
+    )  # fmt: skip
+    directories = options["model"] or [None]
+    models = [build_model(options | {"model": d}, recipe, engine) for d in directories]
+    return joined_model(models, joining)
+
+
 def run(options: dict[str, Any], recipe: PlaceRecipe) -> int:
     """Test; returns the exit status.
 
     Raises:
         ValueError, OSError: what the user gave cannot be tested.
     """
+    from retrieval.crop_voting import CropVoting
     from retrieval.place_evaluation import Job, evaluate
     from retrieval.place_search import SearchSettings
     from retrieval.recall_report import markdown
@@ -76,13 +98,17 @@ def run(options: dict[str, Any], recipe: PlaceRecipe) -> int:
     job = Job(
         options["data"], _out(options), options["split"], tuple(options["recall_values"]),
         recipe.val_positives_dist_threshold, not options["no_labels"], options["save_panels"],
-        options["audit"], options["save_descriptors"],
+        options["audit"], options["save_descriptors"], options["protocol"], options["frames"],
+        options["allow_counts"], rerank_settings_of(options),
     )  # fmt: skip
     settings = SearchSettings(
         options["test_method"], max(job.depths), options["pca_dim"], options["whiten"],
-        options["descriptor_dtype"], recipe.seed,
+        options["descriptor_dtype"], recipe.seed, CropVoting(
+            crop_px=options["crop_px"], preds_per_query=options["preds_per_query"],
+            preds_per_crop=options["preds_per_crop"],
+        ),
     )  # fmt: skip
-    result = evaluate(build_model(options, recipe, engine), job, settings, engine)
+    result = evaluate(build_joined_model(options, recipe, engine), job, settings, engine)
     if result.recalls:
         sys.stdout.write(markdown(result.recalls, {}).rstrip() + "\n")
     sys.stderr.write(f"results: {job.out}\n")
@@ -98,18 +124,42 @@ def parse(arguments: list[str] | None) -> tuple[dict[str, Any], PlaceRecipe]:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--model", metavar="DIR", help="what `python -m retrieval.train` wrote")
+    add(
+        "--model", nargs="+", metavar="DIR",
+        help="what `python -m retrieval.train` wrote; several are joined by --ensemble",
+    )  # fmt: skip
     add("--checkpoint", metavar="FILE", help="of the public benchmark; needs --backbone and so on")
     add("--data", type=Path, required=True, metavar="DIR", help="set of places")
     add("--out", metavar="DIR", help="of the results; by default in the model's directory")
+    add(
+        "--ensemble", default="concat", choices=("add", "mean", "concat"),
+        help="how descriptors of several models are joined",
+    )  # fmt: skip
+    add(
+        "--ensemble_weights", type=float, nargs="+", default=[], metavar="W",
+        help="of the models, shares of the similarity; else all alike",
+    )  # fmt: skip
+    add("--scales", type=float, nargs="+", default=[1.0], help="factors on the photos' size")
+    add(
+        "--scale_join", default="concat", choices=("concat", "mean", "mean_before"),
+        help="how descriptors of several scales are joined; mean_before: feature maps are averaged",
+    )  # fmt: skip
     add("--split", default="test", choices=("train", "val", "test"), help="part of the set")
+    add("--protocol", default="", help="a benchmark of data/place_protocols.py, whose counts hold")
+    add(
+        "--frames", type=int, help="answers within so many frames are right, in protocols by frames"
+    )
+    add("--allow_counts", action="store_true", help="test on other counts, named NOT the protocol")
     add("--recall_values", type=int, nargs="+", default=[1, 5, 10, 20], help="the k of R@k")
     add(
         "--test_method", default="hard_resize", help="how queries are shown to the model",
         choices=("hard_resize", "single_query", "central_crop", "five_crops", "nearest_crop",
-                 "maj_voting"),
+                 "maj_voting", "crop_voting"),
     )  # fmt: skip
     add("--img_size", type=int, nargs="+", help="height and width, px; else the model's, or 224")
+    add("--crop_px", type=int, default=224, help="side of a crop of crop_voting, px")
+    add("--preds_per_query", type=int, default=100, help="crop_voting: a crop's answers of 3 votes")
+    add("--preds_per_crop", type=int, default=1000, help="crop_voting: those of 2 votes end here")
     add("--pca_dim", type=int, default=0, help="length after PCA; 0 = none")
     add("--whiten", action="store_true", help="PCA with whitening")
     add("--descriptor_dtype", default="float32", choices=("float32", "float16"), help="as stored")
@@ -118,12 +168,15 @@ def parse(arguments: list[str] | None) -> tuple[dict[str, Any], PlaceRecipe]:
     add("--no_labels", action="store_true", help="names hold no positions: predictions only")
     add("--audit", action="store_true", help="compare descriptors made alone and in a batch")
     add("--batch", type=int, default=16, help="photos described at a time")
+    add_rerank_flags(parser)
     add_flags(parser, SHARED_FLAGS)
     options = vars(parser.parse_args(arguments))
     if min(options["recall_values"]) < 1 or options["batch"] < 1:
         parser.error("--recall_values and --batch must be 1 or more")
     if options["model"] and options["checkpoint"]:
         parser.error("--model and --checkpoint name two models; give one")
+    if problem := _protocol_problem(options):
+        parser.error(problem)
     if options["whiten"] and not options["pca_dim"]:
         parser.error("--whiten goes with --pca_dim")
     size = {"img_size": options["img_size"]} if options["img_size"] else {}
@@ -131,13 +184,35 @@ def parse(arguments: list[str] | None) -> tuple[dict[str, Any], PlaceRecipe]:
     return options, recipe_of(parser, shared | size)
 
 
+def _protocol_problem(options: dict[str, Any]) -> str:
+    """Why --protocol and its companions cannot be; "" where they can."""
+    from data.place_protocols import PROTOCOLS
+
+    name = options["protocol"]
+    if not name:
+        is_alone = options["frames"] is not None or options["allow_counts"]
+        return "--frames and --allow_counts go with --protocol" if is_alone else ""
+    if options["no_labels"]:
+        return "--protocol has ground truth; leave out --no_labels"
+    if name not in PROTOCOLS:
+        return f"--protocol: {name} is none of {', '.join(PROTOCOLS)}"
+    splits = list(PROTOCOLS[name].counts)
+    if splits and options["split"] not in splits:
+        return f"--protocol {name} goes with --split {' or '.join(splits)}"
+    return ""
+
+
 def _out(options: dict[str, Any]) -> Path:
-    name = f"{options['split']}-{options['test_method']}"
+    """Of the results; by default in the first model's directory, named for what is tested."""
     if options["out"]:
         return Path(options["out"])
-    if options["model"]:
-        return Path(options["model"]) / name
-    return Path("runs") / "tested" / name
+    models, scales = options["model"] or [], options["scales"]
+    parts = [options["split"], options["test_method"]]
+    if len(models) > 1:
+        parts += [options["ensemble"], *(Path(directory).name for directory in models[1:])]
+    if scales != [1.0]:
+        parts += [options["scale_join"], *(f"{scale:g}" for scale in scales)]
+    return Path(models[0] if models else "runs/tested") / "-".join(parts)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,7 +6,8 @@ DIR is a set of places, DIR/images/{train,val,test}/{database,queries} (data/pla
 setup.make_toy_city` makes a synthetic one. What comes out in runs/NAME is a place model
 (models/place_model.py) with the weights that validated best, checkpoints of best and last, and
 recalls.json, the recall after each epoch. Queries are mined anew every --cache_refresh_rate; a run
-that was killed goes on from there with --resume. `--fast` tries the machinery. On several GPUs:
+that was killed goes on from there with --resume. `--recipe NAME` takes a run worth a name
+(retrieval/place_recipes.py), `--fast` tries the machinery. On several GPUs:
 
     torchrun --nproc_per_node 4 -m retrieval.train --data DIR --out runs/NAME
 
@@ -21,15 +22,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval.place_recipe import PlaceRecipe, add_flags, recipe_of
+from retrieval.place_recipe import PlaceRecipe, recipe_of
+from retrieval.place_recipes import add_recipe_flags
 
 if TYPE_CHECKING:
-    import pytorch_lightning as pl
-
     from models.embedder import Embedder
     from models.place_model import PlaceModel
     from retrieval.descriptor_cache import Engine
     from retrieval.recall_watch import RecallWatch
+    from retrieval.reclustering import Reclustering
     from retrieval.triplet_rounds import TripletRounds
 
 
@@ -42,9 +43,11 @@ def train(recipe: PlaceRecipe) -> PlaceModel | None:
     import models.torchvision_cure  # noqa: F401  isort: skip  (before Lightning)
     import pytorch_lightning as pl
 
+    from data.joined_places import read_training_places
     from data.places import read_places
-    from models.progress import quiet
+    from models.training.progress import quiet
     from retrieval.place_task import PlaceTask
+    from retrieval.place_trainer import build_trainer
     from retrieval.recall_watch import RecallWatch
 
     quiet()
@@ -52,7 +55,9 @@ def train(recipe: PlaceRecipe) -> PlaceModel | None:
     pl.seed_everything(recipe.seed, workers=True, verbose=False)
     out = Path(recipe.out)
     checkpoint = checkpoint_to_resume(recipe, out)
-    train_places = read_places(recipe.data, "train", recipe.train_positives_dist_threshold)
+    train_places = read_training_places(
+        recipe.data, recipe.extra_data, recipe.extra_to, recipe.train_positives_dist_threshold
+    )
     val_places = read_places(recipe.data, "val", recipe.val_positives_dist_threshold)
     say(f"train: {train_places}\nval: {val_places}")
     engine = engine_of(recipe)
@@ -65,18 +70,25 @@ def train(recipe: PlaceRecipe) -> PlaceModel | None:
         val_places, out / "checkpoints", recipe.size, engine, recipe.rounds_per_epoch,
         recipe.patience,
     )  # fmt: skip
-    trainer = build_trainer(recipe, out, watch)
+    reclustering = build_reclustering(recipe, watch, embedder, rounds, engine)
+    trainer = build_trainer(recipe, out, engine, [watch, *reclustering])
     trainer.fit(task, datamodule=rounds, ckpt_path=checkpoint, weights_only=True)
     if not trainer.is_global_zero:
         return None
     report_unreadable(rounds.refused | watch.refused)
-    return finish(recipe, out, embedder, watch)
+    return finish(recipe, out, embedder, watch, [e for r in reclustering for e in r.epochs])
 
 
-def finish(recipe: PlaceRecipe, out: Path, embedder: Embedder, watch: RecallWatch) -> PlaceModel:
-    """Write the model with the best weights."""
-    from models.checkpoint import AtomicCheckpointIO
+def finish(
+    recipe: PlaceRecipe,
+    out: Path,
+    embedder: Embedder,
+    watch: RecallWatch,
+    reclustered: list[int],
+) -> PlaceModel:
+    """Write the model with the best weights; `reclustered`: after which epochs NetVLAD was."""
     from models.place_model import save_place_model
+    from models.training.checkpoint import AtomicCheckpointIO
     from retrieval.recall_watch import BEST
 
     best = AtomicCheckpointIO().load_checkpoint(out / "checkpoints" / BEST)
@@ -86,6 +98,7 @@ def finish(recipe: PlaceRecipe, out: Path, embedder: Embedder, watch: RecallWatc
         "chosen weights": f"best R@5 on validation, after epoch {best['epoch']}",
         "validation": {k: v for k, v in figures.items() if k.startswith("R@")},
         "untrained": {k: v for k, v in watch.history[0].items() if k.startswith("R@")},
+        "reclustered after epochs": reclustered,
         "settings": asdict(recipe),
     }
     model = save_place_model(out, embedder.cpu(), recipe.size, origin)
@@ -130,6 +143,8 @@ def build_rounds(
     augmentation = Augmentation(
         recipe.brightness, recipe.contrast, recipe.saturation, recipe.hue, recipe.perspective,
         recipe.resized_crop, recipe.rotation_deg, recipe.flip, recipe.erasing,
+        perspective_p=recipe.perspective_p, perspective_edges=recipe.perspective_edges,
+        night=recipe.night_augmentation, night_p=recipe.night_p,
     )  # fmt: skip
     return TripletRounds(
         places, embedder, mining, recipe.size, augmentation, engine, recipe.train_batch,
@@ -146,6 +161,27 @@ def start_clusters(
     alpha = start_netvlad(embedder.to(engine.device), rounds.database, engine, recipe.seed)
     if alpha is not None:
         say(f"{recipe.aggregation}: {recipe.clusters} centres by k-means, alpha {alpha:.1f}")
+
+
+def build_reclustering(
+    recipe: PlaceRecipe,
+    watch: RecallWatch,
+    embedder: Embedder,
+    rounds: TripletRounds,
+    engine: Engine,
+) -> list[Reclustering]:
+    """What clusters NetVLAD anew, where the recipe wants it.
+
+    Raises:
+        ValueError: the embedder has no NetVLAD.
+    """
+    from retrieval.reclustering import Reclustering, reset_weights
+
+    if not recipe.reclusterings:
+        return []
+    reset_weights(embedder)  # refuses before the work, not after it
+    photos = rounds.database
+    return [Reclustering(watch, photos, recipe.reclusterings, engine, recipe.seed)]
 
 
 def engine_of(recipe: PlaceRecipe) -> Engine:
@@ -170,52 +206,13 @@ def engine_of(recipe: PlaceRecipe) -> Engine:
     return Engine(device, recipe.infer_batch, recipe.workers, is_bf16)
 
 
-def build_trainer(recipe: PlaceRecipe, out: Path, watch: RecallWatch) -> pl.Trainer:
-    """Lightning's trainer: an epoch of its is a round of ours."""
-    import os
-
-    import pytorch_lightning as pl
-    from pytorch_lightning.loggers import CSVLogger
-
-    from models.checkpoint import AtomicCheckpointIO
-    from models.trainer import free_name
-
-    engine = engine_of(recipe)
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # set by torchrun
-    world = int(os.environ.get("WORLD_SIZE", 1))
-    return pl.Trainer(
-        accelerator="gpu" if engine.device.type == "cuda" else "cpu",
-        devices=local,
-        num_nodes=world // local,
-        strategy="ddp" if world > 1 else "auto",
-        max_epochs=recipe.epochs * recipe.rounds_per_epoch,
-        reload_dataloaders_every_n_epochs=1,
-        precision="bf16-mixed" if engine.is_bf16 else "32-true",
-        callbacks=[watch, _step_bar()],
-        logger=[CSVLogger(out, name="", version=free_name(out, "csv"))],
-        plugins=[AtomicCheckpointIO()],
-        log_every_n_steps=1,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,  # mining and validation have bars too: one kind for all
-    )
-
-
-def _step_bar() -> pl.Callback:
-    from retrieval.step_bar import StepBar
-
-    return StepBar()
-
-
 def checkpoint_to_resume(recipe: PlaceRecipe, out: Path) -> str | None:
     """The newest whole checkpoint for --resume, else None.
 
     Raises:
         ValueError: there is none to resume, or one that would be overwritten.
     """
-    from models.checkpoint import checkpoints_in, newest_readable
+    from models.training.checkpoint import checkpoints_in, newest_readable
 
     directory = out / "checkpoints"
     if recipe.resume:
@@ -237,7 +234,7 @@ def report_unreadable(refused: dict[str, str]) -> None:
 
 def say(text: str) -> None:
     """Print, on the first of several processes."""
-    from models.trainer import rank
+    from models.training.trainer import rank
 
     if rank() == 0:
         sys.stderr.write(text + "\n")
@@ -266,7 +263,7 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
-    add_flags(parser)
+    add_recipe_flags(parser, arguments)
     recipe = recipe_of(parser, vars(parser.parse_args(arguments)))
     if not recipe.out or not (recipe.data or recipe.fast):
         parser.error("--data and --out are needed (or --fast and --out)")

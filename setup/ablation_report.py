@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from models.calibration import Calibration
-from models.judgement import judge
-from models.posterior_file import read_posteriors
-from models.prediction_csv import read_predictions
+from models.evaluation.calibration import Calibration
+from models.evaluation.judgement import judge
+from models.evaluation.posterior_file import read_posteriors
+from models.evaluation.prediction_csv import read_predictions
 from models.reliability import write as write_plots
 from partitioning.atomic_file import atomic_path
 from setup.ablation_table import SHOWN_KM, answers_of, markdown_table, rows_of, verdicts

@@ -1,10 +1,11 @@
 """The ablation study's table: is the whole model better than itself with one thing taken away?
 
 Both answer the same test tiles. The interval of a difference comes from a bootstrap of whole blocks
-of tiles: neighbouring tiles are alike, and drawing them one by one, as `models.paired_test` does,
-makes intervals too narrow. That one and McNemar's p, which rests on the same assumption, stand
-beside it. "Beats" is said where the blocks' interval lies above 0 and p is below 0.05. A difference
-no larger than that between two seeds of the same settings may be the seed's.
+of tiles: neighbouring tiles are alike, and drawing them one by one, as
+`models.evaluation.paired_test` does, makes intervals too narrow. That one and McNemar's p, which
+rests on the same assumption, stand beside it. "Beats" is said where the blocks' interval lies above
+0 and p is below 0.05. A difference no larger than that between two seeds of the same settings may
+be the seed's.
 """
 
 from collections.abc import Mapping
@@ -14,8 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from models.paired_test import DRAWS, Difference, compare, median_difference
-from models.prediction_csv import HIERARCHY, TRUTH_COLUMNS
+from models.evaluation.paired_test import DRAWS, Difference, compare, median_difference
+from models.evaluation.prediction_csv import HIERARCHY, TRUTH_COLUMNS
 
 SHOWN_KM = (200.0, 750.0, 2500.0)  # a tile's side is 111 km: nothing finer can be told
 SIGNIFICANT = 0.05
@@ -64,7 +65,7 @@ class Compared(NamedTuple):
 
 
 def answers_of(predictions: pd.DataFrame, block_degrees: float) -> Answered:
-    """The hierarchical answers of `models.prediction_csv.read_predictions`, sorted by tile."""
+    """The hierarchical answers of `prediction_csv.read_predictions`, sorted by tile."""
     rows = predictions[predictions["p_key"] == HIERARCHY].sort_values("img_id")
     lat, lon = (rows[name].to_numpy(np.float64) for name in TRUTH_COLUMNS)
     # Blocks are counted from the picture's north-western corner.

@@ -9,9 +9,10 @@ position is its centre. It is kept when at least half of it is land by the relie
 at most half of it is ice (blank white), and its centre lies within 80 degrees of the equator. What
 is left over at the east and south edges (5400 is not a multiple of 16) is not used.
 
-Each tile carries the terrain classes of `setup/terrain.py` as its segmentation map; it has no scene
-label. Train, validation and test tiles are drawn at random: a model tested on them interpolates
-between neighbours of the same picture. `--block_degrees 12` draws whole blocks instead.
+Each tile carries the terrain classes of `setup/demonstration/terrain.py` as its segmentation map;
+it has no scene label. Train, validation and test tiles are drawn at random: a model tested on them
+interpolates between neighbours of the same picture. `--block_degrees 12` draws whole blocks
+instead.
 
 Command: python -m setup.blue_marble --output DIR [--tile_px 16 --size 64 --block_degrees 0]
 """
@@ -30,7 +31,7 @@ from rich.progress import track
 
 from data.images import ImageError, read_rgb
 from data.shards import ShardWriter
-from setup.terrain import CLASSES, ICE, PALETTE, SEG_CLASSES, WATER, terrain_classes
+from setup.demonstration.terrain import CLASSES, ICE, PALETTE, SEG_CLASSES, WATER, terrain_classes
 
 SPLITS = ("train", "val", "test")
 SOURCE = {
@@ -47,7 +48,7 @@ class Tiles:
 
     Attributes:
         rgb: (N, P, P, 3) uint8.
-        terrain: (N, P, P) uint8, indexes into `setup.terrain.CLASSES`.
+        terrain: (N, P, P) uint8, indexes into `setup.demonstration.terrain.CLASSES`.
         lat, lon: (N,) centres, degrees.
         row, column: (N,) place on the tile grid.
     """

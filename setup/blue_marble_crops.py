@@ -32,7 +32,7 @@ from data.images import ImageError, read_rgb
 from data.shards import ShardWriter
 from partitioning.partition import Partition, build_partition, save
 from setup.blue_marble import MAX_PIXELS, SOURCE, SPLITS, encode_tile, picture_folder
-from setup.terrain import ICE, WATER, terrain_classes
+from setup.demonstration.terrain import ICE, WATER, terrain_classes
 
 TRAIN, VAL, TEST = range(len(SPLITS))
 MIN_LAND, MAX_ICE, MAX_LAT = 0.5, 0.5, 80.0  # as setup/blue_marble.py
@@ -52,7 +52,7 @@ class Globe:
 
     Attributes:
         rgb: (H, 2H, 3) uint8.
-        terrain: (H, 2H) uint8, indexes into `setup.terrain.CLASSES`.
+        terrain: (H, 2H) uint8, indexes into `setup.demonstration.terrain.CLASSES`.
         tile_px: side of a crop.
     """
 

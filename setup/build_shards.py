@@ -10,9 +10,9 @@ found by their id, with or without an extension, or by the key that `setup.downl
 them by. JPEGs are packed as they are, orientation tag included, which our readers obey; other
 formats become upright JPEGs.
 
-The rows are assigned to shards first (setup/part_plan.py) and the shards made in parallel, on this
-machine's cores or a Ray cluster (setup/engine.py). The same command goes on where it was stopped,
-and the same input gives the same bytes, however often it was stopped.
+The rows are assigned to shards first (setup/packing/part_plan.py) and the shards made in parallel,
+on this machine's cores or a Ray cluster (setup/engine.py). The same command goes on where it was
+stopped, and the same input gives the same bytes, however often it was stopped.
 """
 
 import sys
@@ -26,11 +26,11 @@ from rich.progress import MofNCompleteColumn, Progress
 from data.seg_classes import SegClasses
 from data.shard_part import join_parts
 from setup.engine import run
-from setup.pack_part import pack_part
-from setup.pack_settings import PackSettings, parse_arguments, settings_of
-from setup.packed import Outcome, Packed
-from setup.part_plan import Part, Plan, alone, lay_down
-from setup.planned_rows import groups_of, planned_rows
+from setup.packing.pack_part import pack_part
+from setup.packing.packed import Outcome, Packed
+from setup.packing.part_plan import Part, Plan, alone, lay_down
+from setup.packing.planned_rows import groups_of, planned_rows
+from setup.packing.settings import PackSettings, parse_arguments, settings_of
 from setup.resumable import exit_status
 from setup.split_photos import split_photos
 
@@ -118,7 +118,7 @@ def _finish(plan: Plan, settings: PackSettings) -> Plan:
     classes = next((part.seg_classes for _, part in outcomes if part.seg_classes), "")
     for split, parts in by_split.items():
         if settings.embed:
-            from setup.embed_photos import join_vectors
+            from setup.packing.embed_photos import join_vectors
 
             join_vectors([part.vectors for part in parts], plan.output / split, settings.embed)
         join_parts(plan.output / split, SegClasses.from_json(classes) if classes else None)

@@ -59,7 +59,7 @@ def world(epochs: int) -> None:
         "regions."
     )
     run("-m", "partitioning.picture", WORLD / "cells.parquet", "--output", PICTURES / "cells.png")
-    from setup.demo_pictures import draw_world
+    from setup.demonstration.pictures import draw_world
 
     draw_world(WORLD / "test" / "predictions.csv", TILES / "test", PICTURES / "world.png")
 
@@ -68,10 +68,10 @@ def street(photos: Path | None) -> None:
     """Fetch landmark photos, locate each by all the others, write model, gallery and maps."""
     from rich.progress import track
 
-    from setup.demo_pictures import draw_street
-    from setup.leave_one_out import leave_one_out
-    from setup.street_demo import build_street_model, encode_landmarks
-    from setup.street_report import print_report, summarise, write_report
+    from setup.demonstration.leave_one_out import leave_one_out
+    from setup.demonstration.pictures import draw_street
+    from setup.demonstration.street_demo import build_street_model, encode_landmarks
+    from setup.demonstration.street_report import print_report, summarise, write_report
 
     console.rule("(b) street, photographs: landmarks, EfficientNet-Lite, leave-one-out")
     if not (LANDMARKS / "landmarks.csv").exists():

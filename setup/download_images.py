@@ -17,7 +17,7 @@ are there may still be had, and removes those that may not.
 
 Careful by default: limits on bytes, pixels, time and redirects; few requests at a time to one host,
 and none while it asks for a pause; X-Robots-Tag obeyed; public addresses only
-(`setup/address_guard.py`); a User-Agent that says whom to write to.
+(`setup/downloading/address_guard.py`); a User-Agent that says whom to write to.
 """
 
 import argparse
@@ -28,18 +28,26 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from data.index_tables import sha256
-from setup.download_course import FOUND, Course
-from setup.download_progress import show_progress, summary
-from setup.download_record import UNCHECKED, Store
-from setup.download_report import Report, by_key, read_rows, write_rows
-from setup.download_settings import Settings, parse_arguments
-from setup.ledger import LEDGER, Ledger
-from setup.ledger_list import REMOVED, add_list, add_metadata, adopt, begin, end, source_of
-from setup.ledger_report import count_due, count_there, report_rows
-from setup.metadata_csv import read_metadata
-from setup.photo_folder import PhotoFolder
-from setup.photo_shards import PhotoShards
-from setup.url_list import read_url_list
+from setup.downloading.course import FOUND, Course
+from setup.downloading.ledger import LEDGER, Ledger
+from setup.downloading.ledger_list import (
+    REMOVED,
+    add_list,
+    add_metadata,
+    adopt,
+    begin,
+    end,
+    source_of,
+)
+from setup.downloading.ledger_report import count_due, count_there, report_rows
+from setup.downloading.photo_folder import PhotoFolder
+from setup.downloading.photo_shards import PhotoShards
+from setup.downloading.progress import show_progress, summary
+from setup.downloading.record import UNCHECKED, Store
+from setup.downloading.report import Report, by_key, read_rows, write_rows
+from setup.downloading.settings import Settings, parse_arguments
+from setup.downloading.url_list import read_url_list
+from setup.packing.metadata_csv import read_metadata
 
 REPORT = "report.csv"
 
@@ -68,8 +76,8 @@ def download(
             servers and the list's places over the shards.
         refresh: ask also whether the photos that are there may still be had.
         samples_per_shard: of the list's rows; 0 for a folder of photos instead of shards.
-        metadata: for shards, (id, JSON, problem) as of `setup.metadata_csv.read_metadata`; a
-            photo without a position is refused.
+        metadata: for shards, (id, JSON, problem) as of `setup.packing.metadata_csv.read_metadata`;
+            a photo without a position is refused.
         source: what tells these rows and metadata from others; they are not read again where the
             ledger has read those of this name to their end.
 

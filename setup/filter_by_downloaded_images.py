@@ -23,8 +23,8 @@ from rich.progress import Progress
 
 from partitioning.atomic_file import atomic_path
 from partitioning.positions_csv import COLUMN_SYNONYMS
+from setup.downloading.url_list import is_web_url
 from setup.photos_there import PhotosThere
-from setup.url_list import is_web_url
 
 MAX_ROW_BYTES = 2**22  # a quote that is never closed makes one row of all that follows
 

@@ -2,11 +2,12 @@
 
     python -m setup.import_msgpack --input DIR --csv mp16_places365.csv --output DIR
 
-DIR holds shard_0.msg, shard_1.msg ... (setup/msgpack_samples.py). Their photos have no position,
-so the table gives it; --csv can be left out where the samples hold latitude and longitude. What
-does not get in is listed in OUTPUT/refused_photos.csv with its reason: damaged photos, ids that the
-table lacks, ids that are there twice (the first one counts), what is lost of a file that is cut
-off. The shards are made in parallel, and the same command goes on where it was stopped.
+DIR holds shard_0.msg, shard_1.msg ... (setup/packing/msgpack_samples.py). Their photos have no
+position, so the table gives it; --csv can be left out where the samples hold latitude and
+longitude. What does not get in is listed in OUTPUT/refused_photos.csv with its reason: damaged
+photos, ids that the table lacks, ids that are there twice (the first one counts), what is lost of a
+file that is cut off. The shards are made in parallel, and the same command goes on where it was
+stopped.
 """
 
 import argparse
@@ -26,9 +27,9 @@ from data.index_tables import MANIFEST
 from data.shard_part import join_parts
 from partitioning.atomic_file import atomic_path
 from setup.engine import run
-from setup.import_part import MsgPart, doubled_keys, import_part
-from setup.metadata_lookup import write_lookup
-from setup.part_plan import alone
+from setup.packing.import_part import MsgPart, doubled_keys, import_part
+from setup.packing.metadata_lookup import write_lookup
+from setup.packing.part_plan import alone
 from setup.resumable import exit_status
 
 RECORD, REFUSED, WORK = "import.json", "refused_photos.csv", ".import"

@@ -10,7 +10,7 @@ shards, or one with train, val and test in it. --images writes the table with th
 stopped. Photos without a label are listed, not lost.
 
 The model is any classifier of the 365 scenes of Places: a name or folder of timm or of the model
-hub, or a file of ResNet weights (models/scene_checkpoints.py). The 16 and 3 are sums of the 365
+hub, or a file of ResNet weights (models/scenes/checkpoints.py). The 16 and 3 are sums of the 365
 (data/places365.py).
 """
 
@@ -33,10 +33,10 @@ def label_scenes(options: argparse.Namespace) -> Iterator[str]:
     """
     # Here and not above: torch takes a second, which --help can do without.
     from data.places365 import Hierarchy
-    from models.scene_classifier import SceneClassifier
-    from setup.label_shards import UNLABELLED, label_shards
-    from setup.label_table import label_table
-    from setup.scene_labels import Labeller
+    from models.scenes.classifier import SceneClassifier
+    from setup.labelling.scene_labels import Labeller
+    from setup.labelling.shards import UNLABELLED, label_shards
+    from setup.labelling.table import label_table
 
     if bool(options.images) != bool(options.csv):
         raise ValueError("--images and --csv belong together; for shards give --shards alone")

@@ -33,12 +33,12 @@ from rich.progress import Progress
 
 from data.images import ImageError
 from models.decode import ancestors, nested_posterior
-from models.frozen_heads import apply_heads
-from models.intervals import share_of
+from models.evaluation.intervals import share_of
+from models.training.frozen_heads import apply_heads
 from partitioning.atomic_file import atomic_path
 from partitioning.geodesy import haversine_km
+from setup.demonstration.leave_one_out import Photos, fit_cells
 from setup.engine import run
-from setup.leave_one_out import Photos, fit_cells
 
 REGION_KM = 2500.0
 OBSERVED = 0  # the draw that permutes nothing
@@ -203,7 +203,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Encode, count, permute, compare."""
     parsed = build_parser().parse_args(arguments)
-    from setup.street_demo import BACKBONE, encode_landmarks
+    from setup.demonstration.street_demo import BACKBONE, encode_landmarks
 
     try:
         if not (parsed.photos / "landmarks.csv").is_file():

@@ -28,10 +28,10 @@ from rich.progress import track
 from data.images import ImageError, decode_rgb, read_bytes
 from partitioning.atomic_file import atomic_path
 from setup.debian_package import PackageError, fetch
-from setup.qt_resources import QtResourceError, QtResources
+from setup.demonstration.qt_resources import QtResourceError, QtResources
 
 if TYPE_CHECKING:  # brings aiohttp, which only the photos' sources need
-    from setup.download_settings import Settings
+    from setup.downloading.settings import Settings
 
 PACKAGE = "gcompris-qt-data"
 TABLE = Path(__file__).with_name("landmarks.csv")
@@ -99,7 +99,7 @@ def from_sources(cache: Path, settings: "Settings | None" = None) -> Read:
         settings: how to ask; by default few at a time, as Wikimedia asks of programs.
     """
     from setup.download_images import download
-    from setup.download_settings import Settings
+    from setup.downloading.settings import Settings
 
     urls = [(row.img_id, source_file(row.source_url)) for row in read_table().itertuples()]
     settings = settings or Settings(workers=POLITE_WORKERS)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from partitioning.atomic_file import atomic_path
-from setup.street_rows import named_shares, share_texts
+from setup.demonstration.street_rows import named_shares, share_texts
 
 ROOT = Path(__file__).parent.parent
 README, DOCS = ROOT / "README.md", ROOT / "docs"

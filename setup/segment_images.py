@@ -24,7 +24,7 @@ from setup.engine import ENGINES
 from setup.resumable import exit_status
 
 if TYPE_CHECKING:
-    from setup.segment_shards import Drawn
+    from setup.segmenting.shards import Drawn
 
 SPLITS = ("train", "val", "test")
 
@@ -36,13 +36,13 @@ def segment_images(options: argparse.Namespace) -> Iterator["Drawn"]:
         ValueError, OSError, WorkerLost: see `segment_shards` and `segment_folder`.
     """
     # Here and not above: torch takes a second, which --help can do without.
-    from setup.segment_shards import ShardStep, load_segmenter, segment_shards
+    from setup.segmenting.shards import ShardStep, load_segmenter, segment_shards
 
     if options.batch < 1:
         raise ValueError(f"--batch must be at least 1, got {options.batch}")
     model = _absolute(options.model) if Path(options.model).is_dir() else options.model
     if options.images:
-        from setup.segment_folder import segment_folder
+        from setup.segmenting.folder import segment_folder
 
         network = load_segmenter(model, options.device)
         arguments = (options.images, options.output, options.batch, options.replace)

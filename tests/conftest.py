@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 
-from models.calibration import Calibration
+from models.evaluation.calibration import Calibration
 from partitioning.partition import build_partition
 
 

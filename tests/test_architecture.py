@@ -20,13 +20,18 @@ DEMO = {
     "landmark_null.py",
     "readme.py",
     "demo.py",
-    "demo_pictures.py",
-    "street_demo.py",
-    "street_report.py",
-    "leave_one_out.py",
+    "demonstration/pictures.py",
+    "demonstration/street_demo.py",
+    "demonstration/street_report.py",
+    "demonstration/leave_one_out.py",
 }
 # Steps of packing that run a network over the photos.
-WITH_MODELS = {"draw_maps.py", "embed_photos.py", "label_scenes.py", "segment_shards.py"}
+WITH_MODELS = {
+    "label_scenes.py",
+    "packing/draw_maps.py",
+    "packing/embed_photos.py",
+    "segmenting/shards.py",
+}
 
 MODULES = sorted(
     path for name in [*ROOMS, "setup", "benchmarks"] for path in (ROOT / name).rglob("*.py")
@@ -52,7 +57,7 @@ def room_of(path):
 def test_imports_run_one_way(path):
     ours = {*ROOMS, *SCRIPTS, "setup", "benchmarks", "tests"}
     allowed = ALLOWED[room_of(path)]
-    if path.parent.name == "setup" and path.name in DEMO | WITH_MODELS:
+    if room_of(path) == "setup" and str(path.relative_to(ROOT / "setup")) in DEMO | WITH_MODELS:
         allowed = {*ROOMS, "setup"}
     assert set(imported_rooms(path)) & ours <= allowed
 

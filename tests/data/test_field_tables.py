@@ -9,7 +9,7 @@ import pytest
 from data.sample import safe_key
 from data.tables import read_photo_table
 from partitioning.assign_classes import main as assign_classes
-from setup.sample_metadata import metadata, with_scene_column
+from setup.packing.sample_metadata import metadata, with_scene_column
 
 TABLES = [
     "mp16_places365.csv",

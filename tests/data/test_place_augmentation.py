@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from data.night import NIGHTS
 from data.place_augmentation import Augmentation, homography, turned_hue
 
 
@@ -114,6 +115,71 @@ def test_perspective_keeps_to_its_distortion():
     assert 35 <= changed <= 65  # half of the photos
 
 
+def test_perspective_comes_as_often_as_asked():
+    changes = Augmentation(perspective=0.5, perspective_p=0.7)
+    changed = sum(not torch.equal(changes(smooth(), generator(i)), smooth()) for i in range(200))
+    assert changed / 200 == pytest.approx(0.7, abs=0.1)
+
+
+def test_perspective_crops_or_fills():
+    """A white photo stays white where the quad is cropped; filled, the corners turn black."""
+    white = torch.full((3, 40, 60), 255, dtype=torch.uint8)
+    for seed in range(5):
+        cropped, filled = (
+            Augmentation(perspective=0.5, perspective_p=1.0, perspective_edges=edges)(
+                white, generator(seed)
+            )
+            for edges in ("crop", "fill")
+        )
+        assert cropped.min() == 255
+        assert filled.min() == 0
+        # Each corner of the quad lies at most a quarter of the side inwards: the middle is photo.
+        assert filled[:, 12:28, 17:43].min() == 255
+        assert (filled == 0).float().mean() < 0.76
+
+
+def test_filled_perspective_equals_pillows():
+    """Pillow's own warp through the quad that the draws give."""
+    photo = smooth(60, 90)
+    draws = torch.rand(24, generator=generator(4)).tolist()
+    ours = Augmentation(perspective=0.5, perspective_p=1.0, perspective_edges="fill")(
+        photo, generator(4)
+    )
+    corners = np.array([[-1.0, -1], [1, -1], [1, 1], [-1, 1]])
+    quad = corners * (1 - 0.5 * np.array(draws[5:13]).reshape(4, 2))
+    to_px = np.array([45.0, 30.0])
+    rows, right = [], []
+    for (u, v), (x, y) in zip(corners * to_px + to_px, quad * to_px + to_px, strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
+        right += [u, v]
+    picture = Image.fromarray(photo.permute(1, 2, 0).contiguous().numpy())
+    theirs = picture.transform(
+        (90, 60),
+        Image.Transform.PERSPECTIVE,
+        np.linalg.solve(rows, right),
+        Image.Resampling.BILINEAR,
+    )
+    theirs = torch.from_numpy(np.asarray(theirs).copy()).permute(2, 0, 1)
+    difference = (ours.float() - theirs.float()).abs()
+    assert difference[:, 16:44, 24:66].max() <= 2  # inside; Pillow cuts the quad's edge hard
+    assert difference.mean() < 2
+
+
+@pytest.mark.parametrize("name", NIGHTS)
+def test_night_comes_as_often_as_asked_and_changes_nothing_else(name):
+    photo = smooth()
+    changes = Augmentation(flip=0.5, night=name, night_p=0.3)
+    dark = 0
+    for seed in range(100):
+        plain = Augmentation(flip=0.5)(photo, generator(seed))
+        changed = changes(photo, generator(seed))
+        dark += not torch.equal(plain, changed)
+        assert torch.equal(changed, changes(photo, generator(seed)))
+    assert dark / 100 == pytest.approx(0.3, abs=0.14)
+    of_night = Augmentation(night=name, night_p=1.0)(photo, generator())
+    assert of_night.float().mean() < photo.float().mean()
+
+
 def test_hue_turns_and_keeps_grey_and_brightness():
     grey = torch.full((3, 2, 2), 0.4)
     torch.testing.assert_close(turned_hue(grey, 0.3), grey, atol=1e-5, rtol=0)
@@ -127,7 +193,17 @@ def test_hue_turns_and_keeps_grey_and_brightness():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"hue": 0.6}, {"flip": 1.1}, {"brightness": -1}, {"erased": (0.5, 0.1)}]
+    "changes",
+    [
+        {"hue": 0.6},
+        {"flip": 1.1},
+        {"brightness": -1},
+        {"erased": (0.5, 0.1)},
+        {"night_p": 1.1},
+        {"night": "dusk"},
+        {"perspective_p": -0.1},
+        {"perspective_edges": "mirror"},
+    ],
 )
 def test_settings_out_of_range_are_refused(changes):
     with pytest.raises(ValueError, match="must"):

@@ -7,7 +7,7 @@ import torch
 import models.embeddings
 from data.synthetic import write_synthetic_shards
 from models.embeddings import embed, embed_once, fingerprint
-from models.photo_module import PhotoModule
+from models.training.photo_module import PhotoModule
 
 T = {"coarse": (2, 40), "middle": (2, 20), "fine": (2, 10)}
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import Dataset
 
 from models.bundle import Bundle
-from models.calibration import Calibration
+from models.evaluation.calibration import Calibration
 from models.predict import Photos, open_photos, predict
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from data.synthetic import write_synthetic_shards
-from models.calibration import Calibration, Validation, fit_calibration, region
 from models.decode import nested_posterior
-from models.evaluation import evaluate, write_posteriors
-from models.judgement import judge, untempered_confidence
-from models.posterior_file import Posteriors
+from models.evaluation.calibration import Calibration, Validation, fit_calibration, region
+from models.evaluation.evaluate import evaluate, write_posteriors
+from models.evaluation.judgement import judge, untempered_confidence
+from models.evaluation.posterior_file import Posteriors
 from models.predict import open_photos, predict_batches
 from models.reliability import main, summary
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from models.calibration import Calibration
+from models.evaluation.calibration import Calibration
 from models.session import Encoding
 from partitioning import s2
 from partitioning.geodesy import haversine_km

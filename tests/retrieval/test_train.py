@@ -15,8 +15,8 @@ from data.place_photos import PlacePhotos
 from data.places import read_places
 from data.toy_city import make_toy_city
 from models.embedder import Embedder, EmbedderSettings
+from models.losses.triplet import weak_triplet
 from models.place_model import load_place_model
-from models.triplet_losses import weak_triplet
 from retrieval.descriptor_cache import Engine
 from retrieval.mining import Triplets
 from retrieval.place_recipe import PlaceRecipe
@@ -267,7 +267,7 @@ def test_two_ranks_equal_one(town, tmp_path):
 @pytest.mark.parametrize("aggregation", ["gem", "netvlad"])
 def test_training_raises_recall_in_a_district_it_never_saw(aggregation, tmp_path):
     """SYNTHETIC town; the test district has houses of its own. Run by `make slow`; minutes."""
-    from models.paired_test import difference_interval, mcnemar
+    from models.evaluation.paired_test import difference_interval, mcnemar
     from retrieval.learning import compare_with_untrained
 
     compared = compare_with_untrained(tmp_path, aggregation)

@@ -22,7 +22,7 @@ import test_vit as testing  # under its own name, pytest would take it for a tes
 import train_vit as training
 from data.index import Index
 from data.synthetic import write_synthetic_shards
-from models.geocell_task import GeocellTask
+from models.training.geocell_task import GeocellTask
 
 ROOT = Path(training.__file__).parent
 THRESHOLDS = "--t_coarse 2 40 --t_middle 2 20 --t_fine 2 10"
@@ -151,7 +151,7 @@ def two_ranks():
 def no_pictures(tested, monkeypatch):
     """Draw for `tested` alone: three pictures take longer than all the rest of a small test."""
     for name in ("error_plots.draw_errors", "error_plots.draw_world", "photo_panel.draw_panel"):
-        monkeypatch.setattr(f"models.{name}", lambda *_: None)
+        monkeypatch.setattr(f"models.evaluation.{name}", lambda *_: None)
 
 
 @pytest.fixture

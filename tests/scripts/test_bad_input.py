@@ -175,7 +175,7 @@ def test_settings_that_cannot_be(train, data, capsys, flags, message):
 
 def test_a_full_disk_stops_the_run_and_leaves_what_was_saved(train, data, monkeypatch):
     """The third checkpoint finds the disk full; the run resumes from the second."""
-    from models.checkpoint import checkpoints_in, verify
+    from models.training.checkpoint import checkpoints_in, verify
 
     save, saved = __import__("torch").save, []
 
@@ -199,8 +199,8 @@ def test_a_full_disk_stops_the_run_and_leaves_what_was_saved(train, data, monkey
 
 
 def test_a_nan_names_its_photos_and_is_not_saved(train, data, monkeypatch):
-    from models.checkpoint import checkpoints_in
-    from models.geocell_task import GeocellTask
+    from models.training.checkpoint import checkpoints_in
+    from models.training.geocell_task import GeocellTask
 
     losses = GeocellTask.losses
 

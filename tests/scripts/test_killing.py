@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import train_vit as training
-from models.checkpoint import checkpoints_in
+from models.training.checkpoint import checkpoints_in
 
 ROOT = Path(training.__file__).parent
 DROPOUT = "patch_size=8,embed_dim=24,depth=2,num_heads=2,drop_rate=0.3,drop_path_rate=0.2"

@@ -16,7 +16,7 @@ from data.index import Index
 from data.sample import safe_key
 from data.shards import ShardWriter
 from models.bundle import Bundle
-from models.local_mean import Positions
+from models.evaluation.local_mean import Positions
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 ROOT = Path(testing.__file__).parent
@@ -92,7 +92,7 @@ def test_crops_local_mean_and_posteriors(tested, on_folder, hierarchical, tmp_pa
     def somewhere(posterior, lat, lon):
         return Positions(np.full(len(posterior), 1.0), np.full(len(posterior), 2.0))
 
-    monkeypatch.setattr("models.accuracy.local_means", somewhere)
+    monkeypatch.setattr("models.evaluation.accuracy.local_means", somewhere)
     more = ("--crops", 5, "--decode", "local", "--save_posteriors", "--batch_size", 7)
     assert on_folder(tmp_path, *more) == 0
     report = json.loads((tmp_path / "report.json").read_text())

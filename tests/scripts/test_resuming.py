@@ -4,8 +4,8 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-import models.checkpoint_keeper
-from models.checkpoint import checkpoints_in
+import models.training.checkpoint_keeper
+from models.training.checkpoint import checkpoints_in
 
 OTHER_SETTINGS = (
     ("--batch_size 8", "batch_size 16 (now 8)"),
@@ -26,7 +26,7 @@ def test_resuming_repeats_the_run_bit_for_bit(train, monkeypatch):
         if trainer.current_epoch == 2:
             raise OSError("pulled the plug")
 
-    keeper = models.checkpoint_keeper.CheckpointKeeper
+    keeper = models.training.checkpoint_keeper.CheckpointKeeper
     monkeypatch.setattr(keeper, "on_train_epoch_start", stop)
     code, out, error = train("halves", flags)
     assert (code, "pulled the plug" in error) == (2, True)

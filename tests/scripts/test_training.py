@@ -14,9 +14,9 @@ import train_vit as training
 from data.shards import ShardWriter
 from models.bundle import Bundle
 from models.export import load_model, onnx_difference
-from models.recipe_flags import parse_recipe
-from models.recipes import RECIPES
-from models.trainer import accelerator
+from models.training.recipe_flags import parse_recipe
+from models.training.recipes import RECIPES
+from models.training.trainer import accelerator
 
 
 def test_a_fast_run_leaves_a_whole_bundle_and_the_curves(bundle):

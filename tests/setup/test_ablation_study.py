@@ -99,7 +99,7 @@ def test_table_and_words():
 
 
 def test_every_ablation_trains_on_the_same_but_for_its_own_flags():
-    from models.recipe_flags import parse_recipe
+    from models.training.recipe_flags import parse_recipe
 
     study = Study(crops=1000, epochs=2)
     recipes = {

@@ -17,7 +17,7 @@ from setup.blue_marble import (
     tile_key,
     write_shards,
 )
-from setup.terrain import CLASSES, WATER
+from setup.demonstration.terrain import CLASSES, WATER
 
 SEA, LAND = (90, 160, 220), (200, 195, 164)  # as the relief picture paints the sea and 345 m
 HEIGHT = 180  # one pixel a degree
@@ -160,7 +160,7 @@ def test_without_the_package(monkeypatch):
 def test_the_real_pictures():
     """Places that everybody knows are land, sea, mountains and ice."""
     from data.images import read_rgb
-    from setup.terrain import terrain_classes
+    from setup.demonstration.terrain import terrain_classes
 
     folder = picture_folder()
     rgb = read_rgb(folder / "bmng.jpg", max_pixels=blue_marble.MAX_PIXELS)

@@ -19,7 +19,7 @@ from setup.blue_marble_crops import (
     window_sums,
     write_crops,
 )
-from setup.terrain import ICE, WATER
+from setup.demonstration.terrain import ICE, WATER
 
 SIDE, HEIGHT = 3, 180  # one pixel a degree
 FRACTIONS = (0.7, 0.1, 0.2)

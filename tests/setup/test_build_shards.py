@@ -11,7 +11,7 @@ from PIL import Image
 from data.images import decode_rgb
 from data.shards import Index, verify
 from setup.build_shards import build_shards, main
-from setup.pack_settings import PackSettings
+from setup.packing.settings import PackSettings
 
 SPLITS = ("train", "val", "test")
 

@@ -124,7 +124,7 @@ def test_command_line(apt, tmp_path, monkeypatch, capsys):
 @pytest.mark.slow
 def test_the_real_package(tmp_path):
     """Needs a Debian machine with network: some 60 MB."""
-    from setup.qt_resources import QtResources
+    from setup.demonstration.qt_resources import QtResources
 
     if subprocess.run(["which", "apt-get"], capture_output=True).returncode:
         pytest.skip("no apt-get here")

@@ -16,8 +16,8 @@ from PIL import Image
 
 from data.shards import verify
 from setup.download_images import download
-from setup.download_settings import Settings
-from setup.fetch import Limits
+from setup.downloading.fetch import Limits
+from setup.downloading.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 QUICK = Settings(

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import setup.download_record
-import setup.photo_folder
+import setup.downloading.photo_folder
+import setup.downloading.record
 from data.images import read_rgb
 from setup.download_images import download, main
-from setup.download_settings import Settings
-from setup.fetch import Limits
+from setup.downloading.fetch import Limits
+from setup.downloading.settings import Settings
 
 QUICK = Settings(
     allow_private=True,
@@ -166,7 +166,7 @@ def test_a_folder_with_photos_needs_resume(tmp_path, picture, encode):
 
 def test_an_interruption_leaves_a_report(server, tmp_path, picture, encode, monkeypatch):
     server.answers["/a"] = server.body(encode(picture()))
-    make = setup.download_record.as_small_jpeg
+    make = setup.downloading.record.as_small_jpeg
 
     def interrupted(data, key, *settings):
         if key == "third":
@@ -174,7 +174,7 @@ def test_an_interruption_leaves_a_report(server, tmp_path, picture, encode, monk
             time.sleep(0.2)
         return make(data, key, *settings)
 
-    monkeypatch.setattr(setup.download_record, "as_small_jpeg", interrupted)
+    monkeypatch.setattr(setup.downloading.record, "as_small_jpeg", interrupted)
     rows = [(key, f"{server.root}/a") for key in ("first", "second", "third", "fourth")]
     rows.append(("last", f"{server.root}/never"))
     server.answers["/never"] = server.never
@@ -196,7 +196,7 @@ def test_a_full_disk_ends_it(server, tmp_path, picture, encode, monkeypatch, cap
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(setup.photo_folder.PhotoFolder, "save", full)
+    monkeypatch.setattr(setup.downloading.photo_folder.PhotoFolder, "save", full)
     list_csv = tmp_path / "urls.csv"
     list_csv.write_text(f"1,{server.root}/a\n2,{server.root}/never\n")
     output = tmp_path / "photos"

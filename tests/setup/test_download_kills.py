@@ -12,8 +12,8 @@ import pytest
 
 from data.shards import verify
 from setup.download_images import download
-from setup.download_settings import Settings
-from setup.fetch import Limits
+from setup.downloading.fetch import Limits
+from setup.downloading.settings import Settings
 
 KILLS, PHOTOS, WORKERS = 10, 280, 8
 ANSWER_S = 0.03

@@ -6,8 +6,8 @@ import pytest
 
 from data.shards import Index, verify
 from setup.download_images import download
-from setup.download_settings import Settings
-from setup.fetch import Limits
+from setup.downloading.fetch import Limits
+from setup.downloading.settings import Settings
 
 QUICK = Settings(allow_private=True, workers=8, size=40, limits=Limits(first_pause_s=0.01))
 COUNT, PER_SHARD = 22, 6

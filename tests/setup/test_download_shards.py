@@ -11,8 +11,8 @@ from data.images import decode_rgb
 from data.reopened_shards import reopen_parts
 from data.shards import Index, ShardWriter, verify
 from setup.download_images import download, main
-from setup.download_settings import Settings
-from setup.fetch import Limits
+from setup.downloading.fetch import Limits
+from setup.downloading.settings import Settings
 
 QUICK = Settings(allow_private=True, workers=8, size=40, limits=Limits(first_pause_s=0.01))
 COUNT, PER_SHARD = 22, 6
@@ -175,7 +175,7 @@ def test_reopened_shards_join_to_what_they_were(server, rows, tmp_path):
 
 
 def test_resized_as_pillow_does(picture, encode):
-    from setup.small_jpeg import _resized
+    from setup.downloading.small_jpeg import _resized
 
     noise = np.random.default_rng(0).integers(0, 256, (123, 211, 3), dtype=np.uint8)
     expected = Image.fromarray(noise).resize((150, 88), Image.Resampling.BICUBIC)

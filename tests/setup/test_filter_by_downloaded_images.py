@@ -8,8 +8,8 @@ import pytest
 
 from data.sample import safe_key
 from data.shards import ShardWriter
+from setup.downloading.ledger import LEDGER, SCHEMA
 from setup.filter_by_downloaded_images import filter_table, main
-from setup.ledger import LEDGER, SCHEMA
 
 IDS = ["3f/a9/5136118018.jpg", "00/01/22.jpg", "c9/b3/333.jpg"]
 # Windows lines, an index column without a name, quotes, a comma and a line end inside of them, a

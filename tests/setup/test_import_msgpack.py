@@ -6,13 +6,13 @@ import hashlib
 import msgpack
 import pytest
 
-import setup.import_part
+import setup.packing.import_part
 from data.images import decode_rgb
 from data.index import Index
 from data.sample import image_id
 from data.shards import verify
 from setup.import_msgpack import import_msgpack, main
-from setup.msgpack_samples import Damaged, read_samples
+from setup.packing.msgpack_samples import Damaged, read_samples
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_entries_of_strange_types_are_refused(source, tmp_path, entry):
 def test_a_stopped_import_goes_on(source, tmp_path, monkeypatch):
     import_msgpack(source[0], tmp_path / "whole", source[1], workers=1)
     out, made = tmp_path / "out", []
-    real = setup.import_part.read_samples
+    real = setup.packing.import_part.read_samples
 
     def stops(path):
         made.append(path.name)
@@ -204,11 +204,11 @@ def test_a_stopped_import_goes_on(source, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         yield from list(real(path))[1:]
 
-    monkeypatch.setattr(setup.import_part, "read_samples", stops)
+    monkeypatch.setattr(setup.packing.import_part, "read_samples", stops)
     with pytest.raises(KeyboardInterrupt):
         import_msgpack(source[0], out, source[1], workers=1)
     monkeypatch.setattr(
-        setup.import_part, "read_samples", lambda p: (made.append(p.name), real(p))[1]
+        setup.packing.import_part, "read_samples", lambda p: (made.append(p.name), real(p))[1]
     )
     for _ in range(2):  # the second time there is nothing to do
         assert import_msgpack(source[0], out, source[1], workers=1).samples == 9

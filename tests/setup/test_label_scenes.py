@@ -15,13 +15,13 @@ from data.images import decode_rgb
 from data.index import Index
 from data.places365 import Hierarchy
 from data.shards import ShardWriter, verify
-from models.scene_classifier import SceneClassifier
+from models.scenes.classifier import SceneClassifier
 from setup.build_shards import build_shards
 from setup.label_scenes import main
-from setup.label_shards import label_shards
-from setup.label_table import label_table
-from setup.pack_settings import PackSettings
-from setup.scene_labels import Labeller
+from setup.labelling.scene_labels import Labeller
+from setup.labelling.shards import label_shards
+from setup.labelling.table import label_table
+from setup.packing.settings import PackSettings
 
 SOURCE = {"model": "tiny", "weights_sha256": "00"}
 

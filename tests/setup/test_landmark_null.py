@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 import setup.landmark_null as landmark_null
+from setup.demonstration.leave_one_out import Photos
 from setup.landmark_null import Hits, count_all, count_hits, describe, folds, judge, permuted
-from setup.leave_one_out import Photos
 
 CENTRES = ((48.0, 2.0), (35.0, 110.0), (-20.0, -50.0))
 
@@ -60,7 +60,7 @@ def test_a_permutation_moves_places_whole():
 
 @pytest.fixture
 def thresholds(monkeypatch):
-    monkeypatch.setattr("setup.leave_one_out.THRESHOLDS", dict.fromkeys(
+    monkeypatch.setattr("setup.demonstration.leave_one_out.THRESHOLDS", dict.fromkeys(
         ("coarse", "middle", "fine"), (1, 40)))  # fmt: skip
 
 

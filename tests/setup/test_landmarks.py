@@ -8,7 +8,7 @@ from PIL import Image
 
 from partitioning.geodesy import haversine_km, position_problems
 from setup import landmarks
-from setup.download_settings import Settings
+from setup.downloading.settings import Settings
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from data.shard_part import ShardPart
 from data.shards import Index, verify
 from setup.build_shards import build_shards, main
 from setup.download_images import download
-from setup.download_settings import Settings
-from setup.fetch import Limits
-from setup.pack_settings import PackSettings
+from setup.downloading.fetch import Limits
+from setup.downloading.settings import Settings
+from setup.packing.settings import PackSettings
 
 ROOT = Path(__file__).parent.parent.parent
 QUICK = Settings(
@@ -112,7 +112,7 @@ def _no_space(*_, **__):
 
 
 def test_maps_are_drawn(folder, tiny_segformer):
-    from models.segmenter import Segmenter
+    from models.segmentation.segmenter import Segmenter
 
     build_shards(settings_of(folder, segmenter=str(tiny_segformer)), folder / "out", workers=1)
     network = Segmenter.load(str(tiny_segformer))

@@ -21,8 +21,8 @@ import pytest
 
 from data.shards import verify
 from setup.build_shards import build_shards, main
-from setup.pack_settings import PackSettings
-from setup.part_plan import PLAN, alone
+from setup.packing.part_plan import PLAN, alone
+from setup.packing.settings import PackSettings
 
 ROOT = Path(__file__).parent.parent.parent
 KILLS, FOR_EVER = 10, 10**12

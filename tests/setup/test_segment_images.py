@@ -22,10 +22,10 @@ from data.shard_part import ShardPart, part_is_done, table_path
 from data.shard_scan import build_index
 from data.shard_writer import ShardWriter
 from data.verify import verify
-from models.segmenter import Segmenter
-from setup import segment_shards
+from models.segmentation.segmenter import Segmenter
 from setup.segment_images import main
-from setup.segmentation_record import recorded_classes
+from setup.segmenting import shards as segment_shards
+from setup.segmenting.record import recorded_classes
 
 ROOT = Path(__file__).parents[2]
 COUNT, CUT, SIDEWAYS, MAPPED = 20, 3, 4, (6, 7)

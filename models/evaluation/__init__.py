@@ -1,0 +1,1 @@
+"""Judging a geocell model: distances, intervals, calibration, reports."""

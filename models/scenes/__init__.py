@@ -1,0 +1,1 @@
+"""Scene classifiers: what kind of place a photo shows."""

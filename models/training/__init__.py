@@ -1,0 +1,1 @@
+"""Training a geocell model: recipes, tasks, checkpoints, schedules."""

@@ -1,0 +1,1 @@
+"""The parts of `setup.download_images`."""

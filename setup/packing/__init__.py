@@ -1,0 +1,1 @@
+"""The parts of `setup.build_shards` and `setup.import_msgpack`."""
