@@ -14,6 +14,7 @@ from data.panorama import (
     undistort,
     undistort_batch,
     useful_band,
+    vertical_fov_deg,
 )
 
 VIEWS = [(0, 0, 60), (170, 0, 90), (-200, 35, 100), (10, -80, 120), (45, 90, 50), (725, 5, 20)]
@@ -142,3 +143,108 @@ def test_bad_input_is_refused(panorama):
         undistort(panorama, 0, 0, 60, (0, 5))
     with pytest.raises(ValueError, match="at nan"):
         undistort(panorama, float("nan"), 0, 60, (5, 5))
+
+
+def test_any_view_agrees_with_py360convert():
+    """Float positions, not bytes: https://pypi.org/project/py360convert, MIT."""
+    peer = pytest.importorskip("py360convert.utils")
+    random = np.random.default_rng(5)
+    height, width = size = (12, 16)
+    for _ in range(25):
+        yaw, pitch = random.uniform(-180, 180), random.uniform(-90, 90)
+        fov = random.uniform(10, 150)
+        # Its outermost pixels' middles lie at the ends of the field of view, ours half a pixel in.
+        half = math.tan(math.radians(fov) / 2)
+        across = 2 * math.atan(half * (width - 1) / width)
+        down = 2 * math.atan(half * height / width * (height - 1) / height)
+        xyz = peer.xyzpers(across, down, -math.radians(yaw), math.radians(pitch), size, 0)
+        columns, rows = (v[..., 0] for v in peer.uv2coor(*peer.xyz2uv(xyz), 256, 512))
+        ours = sampling_places((256, 512, 3), yaw, pitch, fov, size)
+        np.testing.assert_allclose(ours.rows, rows, atol=2e-3)  # it computes in float32
+        apart = np.abs(ours.columns - columns)
+        # Near a pole a small error turns far: measured along the circle of latitude.
+        latitude = (0.5 - (rows + 0.5) / 256) * math.pi
+        assert (np.minimum(apart, 512 - apart) * np.cos(latitude)).max() < 2e-3
+
+
+@pytest.mark.parametrize("pitch", [90, -90])
+def test_straight_up_and_down_the_pole_is_in_the_middle(panorama, pitch):
+    places = sampling_places(panorama.shape, 30, pitch, 60, (5, 5))
+    assert places.rows[2, 2] == pytest.approx(-0.5 if pitch > 0 else 31.5, abs=1e-5)
+    # One half turn lies between the pixel above and the one below the pole.
+    assert abs(places.columns[1, 2] - places.columns[3, 2]) == pytest.approx(32, abs=1e-4)
+    expected = pixel_by_rotation(panorama, 30, pitch, 60, (5, 5), 1, 3)
+    np.testing.assert_allclose(
+        undistort(panorama, 30, pitch, 60, (5, 5))[1, 3], expected, atol=0.51
+    )
+
+
+def test_lines_in_space_stay_straight_at_any_view():
+    """A 3D line through two points, projected by hand: its picture's points lie on a line."""
+    random = np.random.default_rng(1)
+    for _ in range(10):
+        yaw, pitch, fov = random.uniform(-180, 180), random.uniform(-60, 60), 100
+        places = sampling_places((4096, 8192, 3), yaw, pitch, fov, (300, 400))
+        latitude = (0.5 - (places.rows + 0.5) / 4096) * np.pi
+        longitude = ((places.columns + 0.5) / 8192 - 0.5) * 2 * np.pi
+        # x right, y up, z ahead: what each pixel of the picture sees.
+        rays = np.stack(
+            [np.cos(latitude) * np.sin(longitude), np.sin(latitude),
+             np.cos(latitude) * np.cos(longitude)], axis=-1,
+        )  # fmt: skip
+        a, b = rays[40, 60] * random.uniform(2, 9), rays[260, 330] * random.uniform(2, 9)
+        points = a + np.linspace(0, 1, 9)[:, None] * (b - a)
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+        seen = np.array(
+            [np.unravel_index((rays @ point).argmax(), rays.shape[:2]) for point in points]
+        )
+        fitted = np.polyval(np.polyfit(seen[:, 1], seen[:, 0], 1), seen[:, 1])
+        assert np.abs(seen[:, 0] - fitted).max() < 1.1
+
+
+def test_torch_pictures_have_the_right_gradient(panorama):
+    floats = torch.from_numpy(panorama).permute(2, 0, 1).double().requires_grad_()
+    pictures = undistort_batch(floats, [0, 100], 80, 70, (3, 4))
+    pictures[1, 2, 0, 3].backward()
+    gradient = floats.grad.clone()
+    assert gradient.sum() == pytest.approx(1)  # bilinear shares of one pixel
+    assert not gradient[:2].any()
+    assert (gradient * floats).sum().item() == pytest.approx(pictures[1, 2, 0, 3].item())
+    assert np.count_nonzero(gradient) <= 4
+
+
+def test_a_batch_equals_its_pictures_one_by_one(panorama):
+    floats = torch.from_numpy(panorama).permute(2, 0, 1).float()
+    yaws = [0.0, 33.0, 200.0]
+    both = undistort_batch(floats, yaws, -20, 80, (6, 5))
+    for picture, yaw in zip(both, yaws, strict=True):
+        torch.testing.assert_close(picture, undistort_batch(floats, [yaw], -20, 80, (6, 5))[0])
+
+
+def test_tiles_are_the_pictures_of_undistort(panorama):
+    for tile in tiles(panorama, 5, 80, 15, (9, 12)):
+        expected = undistort(panorama, tile.yaw_deg, 15, 80, (9, 12)).astype(int)
+        assert np.abs(tile.picture.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda p: undistort_batch(p[0], [0], 0, 60, (5, 5)), r"\(3, H, W\)"),
+        (lambda p: undistort_batch(p.byte(), [0], 0, 60, (5, 5)), "floats"),
+        (lambda p: undistort_batch(p, [], 0, 60, (5, 5)), "0 yaws"),
+        (lambda p: undistort_batch(p[:, :20], [0], 0, 60, (5, 5)), r"\(H, 2 H, 3\)"),
+        (lambda p: undistort(p.permute(1, 2, 0).numpy(), 0, 0, 60, (5, 5)), "uint8"),
+        (lambda p: tiles(p.permute(1, 2, 0).numpy(), 4), "uint8"),
+    ],
+)
+def test_wrong_arrays_are_refused(panorama, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        wrong(torch.from_numpy(panorama).permute(2, 0, 1).float())
+
+
+def test_vertical_field_of_view():
+    assert vertical_fov_deg(90, (10, 10)) == pytest.approx(90)
+    assert math.tan(math.radians(vertical_fov_deg(60, (3, 4)) / 2)) == pytest.approx(
+        0.75 * math.tan(math.radians(30))
+    )
