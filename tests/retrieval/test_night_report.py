@@ -1,0 +1,189 @@
+"""The day-and-night report on a made-up town, and how day is told from night."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data.place_augmentation import Augmentation
+from data.place_names import PlaceName
+from data.places import read_places
+from data.toy_city import make_toy_city
+from models.embedder import Embedder, EmbedderSettings
+from models.place_model import save_place_model
+from retrieval import place_evaluation
+from retrieval.descriptor_cache import Engine
+from retrieval.night_conditions import conditions_of, luminance
+from retrieval.night_report import main, named_models
+from retrieval.place_recipe import PlaceRecipe
+from retrieval.train import build_rounds
+from retrieval.train import main as train
+
+SIZE = (32, 48)
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("town") / "toy"
+    make_toy_city(directory, (1, 1), step_m=35.0, queries=12, size=SIZE, night_share=0.5)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    for name, aggregation in (("gem", "gem"), ("spoc", "spoc")):
+        embedder = Embedder(EmbedderSettings(aggregation=aggregation, img_size=32))
+        save_place_model(root / name, embedder, SIZE, {})
+    return [f"before={root / 'gem'}", f"after={root / 'spoc'}"]
+
+
+def run(town, models, out, *more):
+    flags = ["--output", str(out), "--device", "cpu", "--workers", "1"]
+    return main(["--data", str(town), "--models", *models, *flags, *more])
+
+
+def test_the_report_agrees_with_the_test_and_is_made_once(
+    town, models, tmp_path, capsys, monkeypatch
+):
+    out = tmp_path / "out"
+    assert run(town, models, out) == 0
+    printed = capsys.readouterr().out
+    assert "the town is made up: SYNTHETIC photos" in printed
+    assert "told apart by the note in their names" in printed
+    report = json.loads((out / "night.json").read_text())
+    for row in report["rows"]:
+        tested = json.loads((out / row["model"] / "recalls.json").read_text())
+        of_test = tested["by_condition"] | {"all": tested["recalls"]}
+        for k in ("R@1", "R@20"):
+            assert row["recalls"][k] == of_test[row["queries"]][k]
+    assert (out / "night.png").is_file()
+
+    def again(*arguments):
+        raise AssertionError("tested again")
+
+    monkeypatch.setattr(place_evaluation, "evaluate", again)
+    first = (out / "night.md").read_text()
+    assert run(town, models, out) == 0
+    assert "kept from" in capsys.readouterr().err
+    assert (out / "night.md").read_text() == first
+    with pytest.raises(AssertionError, match="tested again"):  # another radius is another test
+        run(town, models, out, "--radius_m", "30")
+
+
+def test_refusals_say_what_to_do(town, models, tmp_path, capsys):
+    def error(*arguments, of=models):
+        assert run(town, of, tmp_path / "out", *arguments) == 2
+        return capsys.readouterr().err
+
+    assert "holds no config.json" in error(of=[f"a={tmp_path}"])
+    assert "not of the form NAME=DIR" in error(of=["runs/a"])
+    assert "--night_below in 0..1" in error("--night_below", "2")
+    assert "no query has a photo" in error("--radius_m", "0.001")
+    for wrong in (["../a=b"], ["=b"], ["a="], ["a=b", "a=c"]):
+        with pytest.raises(ValueError, match="--models"):
+            named_models(wrong)
+
+
+def test_luminance_is_that_of_a_loop():
+    rgb = np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+
+    def straight(value):
+        value = value / 255
+        return value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+
+    pixels = rgb.reshape(-1, 3).tolist()
+    expected = sum(
+        w * straight(v) for p in pixels for w, v in zip((0.299, 0.587, 0.114), p, strict=True)
+    ) / len(pixels)
+    assert luminance(rgb) == pytest.approx(expected, rel=1e-5)
+    assert luminance(np.full((2, 2, 3), 255, np.uint8)) == pytest.approx(1)
+
+
+def test_brightness_agrees_with_the_notes_of_the_made_up_town(town):
+    queries = read_places(town, "test").queries.paths
+    noted = conditions_of(queries, town)
+    measured = conditions_of(queries, town, "luminance")
+    assert (noted.names == "night").sum() == 6
+    assert (noted.names == measured.names).mean() > 0.9
+    assert "a guess" in measured.how
+    darkest = conditions_of(queries, town, "luminance", 1e-6)
+    assert set(darkest.names) == {"day"}
+
+
+def write(folder, notes, value=200):
+    folder.mkdir(parents=True)
+    paths = []
+    for number, note in enumerate(notes):
+        paths.append(folder / str(PlaceName(number, 0, note=note)))
+        Image.new("RGB", (8, 8), (value,) * 3).save(paths[-1])
+    return paths
+
+
+def test_without_notes_brightness_is_asked_and_lost_photos_are_told(tmp_path):
+    paths = [*write(tmp_path / "a", ["day", ""]), *write(tmp_path / "b", ["old"], 20)]
+    broken = tmp_path / "a" / str(PlaceName(9, 9))
+    broken.write_bytes(b"no photo")
+    found = conditions_of([*paths, broken], tmp_path)
+    assert found.names.tolist() == ["day", "day", "night", ""]
+    assert "0.08" in found.how
+    assert not found.synthetic
+    with pytest.raises(ValueError, match=r"3 of 4 queries have neither .* use --by luminance"):
+        conditions_of([*paths, broken], tmp_path, "note")
+
+
+def test_a_translated_copy_is_night_whatever_its_names_say(tmp_path):
+    paths = write(tmp_path / "queries", ["day", "day"])
+    (tmp_path / "provenance.json").write_text(json.dumps({"light": "night", "synthetic": True}))
+    found = conditions_of(paths, tmp_path)
+    assert found.names.tolist() == ["night", "night"]
+    assert "SYNTHETIC night" in found.synthetic
+    (tmp_path / "provenance.json").write_text("[1")
+    assert conditions_of(paths, tmp_path).names.tolist() == ["day", "day"]
+
+
+def test_the_flags_reach_the_photos_of_queries(town):
+    recipe = PlaceRecipe(
+        aggregation="gem", night_augmentation="physical", night_p=0.4, perspective=0.5,
+        perspective_p=0.7, perspective_edges="fill", erasing=0.7, train_batch=2, negatives=2,
+    )  # fmt: skip
+    embedder = Embedder(EmbedderSettings(aggregation="gem"), pretrained=False)
+    rounds = build_rounds(recipe, read_places(town, "train"), embedder, Engine())
+    expected = Augmentation(
+        perspective=0.5, perspective_p=0.7, perspective_edges="fill", erasing=0.7,
+        night="physical", night_p=0.4,
+    )  # fmt: skip
+    assert rounds.augmentation == expected
+
+
+def test_another_set_that_is_not_there_is_refused_before_training(town, tmp_path, capsys):
+    flags = ["--aggregation", "gem", "--device", "cpu", "--extra_data", str(tmp_path / "no")]
+    assert train(["--data", str(town), "--out", str(tmp_path / "run"), *flags]) == 2
+    assert "no folder" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_training_takes_night_and_another_sets_photos(town, tmp_path, capsys):
+    """Runs say whose queries they have, and learn something else. Run by `make slow`."""
+    text = (
+        "--aggregation gem --img_size 32 48 --queries_per_epoch 4 --cache_refresh_rate 4 "
+        "--negatives 2 --negatives_pool 10 --train_batch 2 --lr 1e-3 --epochs 1 --device cpu"
+    )
+    make_toy_city(tmp_path / "extra", (1, 1), step_m=35.0, queries=5, size=SIZE, night_share=1.0)
+    weights = []
+    for name, more in (
+        ("plain", []),
+        ("night", ["--night_augmentation", "physical", "--night_p", "1"]),
+        ("extra", ["--extra_data", str(tmp_path / "extra")]),
+    ):
+        out = tmp_path / name
+        assert train(["--data", str(town), "--out", str(out), *text.split(), *more]) == 0
+        said = capsys.readouterr().err
+        assert f"train: {17 if name == 'extra' else 12} queries, " in said
+        last = max((out / "checkpoints").glob("step*"))
+        weights.append(torch.load(last, weights_only=True)["state_dict"])
+    for other in weights[1:]:
+        assert any(not torch.equal(weights[0][name], other[name]) for name in other)
