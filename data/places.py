@@ -198,6 +198,11 @@ def split_folders(
     return root, _first(root, database), _first(root, queries)
 
 
+def is_split(directory: str | Path, split: str) -> bool:
+    """Whether a set has a split."""
+    return any((Path(directory) / part / split).is_dir() for part in ("images", ""))
+
+
 def image_files(directory: Path) -> list[Path]:
     """All images under a folder, sorted."""
     return [path for path in sorted(directory.rglob("*")) if path.suffix.lower() in EXTENSIONS]

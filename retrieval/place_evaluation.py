@@ -19,7 +19,6 @@ from retrieval.prediction_files import Searched, write_panels, write_predictions
 from retrieval.recall_report import Recalls, measure, write_report
 from retrieval.rerank import (
     METHODS,
-    Reranked,
     RerankSettings,
     beside,
     first_answers_compared,
@@ -88,14 +87,17 @@ def evaluate(model: PlaceModel, job: Job, settings: SearchSettings, engine: Engi
     database, queries, places = photos_of(job)
     embedder = model.embedder.to(engine.device).eval()
     folder = job.out / "descriptors"
+    # Before the work, so that a model which cannot be read is refused at once.
+    reranker = METHODS[job.rerank.method](job.rerank, engine) if job.rerank else None
     pca_photos = training_photos(job.data, job.split) if settings.pca_dim else []
     answers = search_places(
         embedder, database, queries, model.size, folder, settings, engine, pca_photos
     )
     _report_unreadable(answers)
     first = answers
-    if job.rerank:
-        answers, reranked = _reranked(first, database, queries, job.rerank, engine)
+    if job.rerank and reranker:
+        reranked = rerank(first.found, database, queries, job.rerank, reranker)
+        answers = first._replace(found=reranked.found)
     audit = None
     if job.is_audited:
         audit = _audited(model, database, queries, folder, settings, engine)
@@ -121,20 +123,6 @@ def evaluate(model: PlaceModel, job: Job, settings: SearchSettings, engine: Engi
     facts |= {"radius_m" if places.unit == "m" else places.unit: places.radius_m}
     write_report(job.out, recalls, facts)
     return Result(answers, recalls, audit)
-
-
-def _reranked(
-    answers: Answers,
-    database: list[Path],
-    queries: list[Path],
-    settings: RerankSettings,
-    engine: Engine,
-) -> tuple[Answers, Reranked]:
-    """The answers in their new order."""
-    reranked = rerank(
-        answers.found, database, queries, settings, METHODS[settings.method](settings, engine)
-    )
-    return answers._replace(found=reranked.found), reranked
 
 
 def photos_of(job: Job) -> tuple[list[Path], list[Path], Places | None]:

@@ -22,11 +22,11 @@ SIZE = (224, 224)
 class PlaceRecipe:
     """One training run."""
 
+    data: str = setting("", "set of places: images/{train,val,test}/{database,queries}", free=True)
+    out: str = setting("", "directory of the run; the model is written here", free=True)
     recipe: str = setting(
         "default", "named run whose settings are the defaults of all other flags", free=True
     )
-    data: str = setting("", "set of places: images/{train,val,test}/{database,queries}", free=True)
-    out: str = setting("", "directory of the run; the model is written here", free=True)
     # The model
     backbone: str = setting(
         "efficientnet_lite0",
@@ -77,7 +77,8 @@ class PlaceRecipe:
     perspective: float = setting(0.0, "distortion, 0 to 1", least=0)
     perspective_p: float = setting(0.5, "probability of that", least=0)
     perspective_edges: str = setting(
-        "crop", "what a perspective change leaves open: cropped, or filled with black",
+        "crop",
+        "what a perspective change leaves open: cropped, or filled with black",
         ("crop", "fill"),
     )
     resized_crop: float = setting(0.0, "least area of a random crop; 0 = no crop", least=0)

@@ -8,8 +8,8 @@ and with --checkpoint a file of the public benchmark (models/benchmark_checkpoin
 out: recalls.json, .csv and .md, and predictions.csv; with --save_descriptors
 descriptors/database.npy and queries.npy, with --save_panels N pictures of the first N queries and
 their answers. `--no_labels` is for sets whose names hold no positions: predictions and panels only.
---rerank sorts first answers anew, both tables side
-by side (retrieval/rerank.py). `--audit` shows that no answer depends on which photos lie in a batch; the exit status is 1 where
+--rerank sorts the first answers anew and shows recall before and after (retrieval/rerank.py).
+`--audit` shows that no answer depends on which photos lie in a batch; the exit status is 1 where
 one does.
 """
 
@@ -131,19 +131,7 @@ def parse(arguments: list[str] | None) -> tuple[dict[str, Any], PlaceRecipe]:
     add("--checkpoint", metavar="FILE", help="of the public benchmark; needs --backbone and so on")
     add("--data", type=Path, required=True, metavar="DIR", help="set of places")
     add("--out", metavar="DIR", help="of the results; by default in the model's directory")
-    add(
-        "--ensemble", default="concat", choices=("add", "mean", "concat"),
-        help="how descriptors of several models are joined",
-    )  # fmt: skip
-    add(
-        "--ensemble_weights", type=float, nargs="+", default=[], metavar="W",
-        help="of the models, shares of the similarity; else all alike",
-    )  # fmt: skip
-    add("--scales", type=float, nargs="+", default=[1.0], help="factors on the photos' size")
-    add(
-        "--scale_join", default="concat", choices=("concat", "mean", "mean_before"),
-        help="how descriptors of several scales are joined; mean_before: feature maps are averaged",
-    )  # fmt: skip
+    _add_joining_flags(parser)
     add("--split", default="test", choices=("train", "val", "test"), help="part of the set")
     add("--protocol", default="", help="a benchmark of data/place_protocols.py, whose counts hold")
     add(
@@ -200,6 +188,24 @@ def _protocol_problem(options: dict[str, Any]) -> str:
     if splits and options["split"] not in splits:
         return f"--protocol {name} goes with --split {' or '.join(splits)}"
     return ""
+
+
+def _add_joining_flags(parser: argparse.ArgumentParser) -> None:
+    """How several models and several sizes of the photos are joined."""
+    add = parser.add_argument
+    add(
+        "--ensemble", default="concat", choices=("add", "mean", "concat"),
+        help="how descriptors of several models are joined",
+    )  # fmt: skip
+    add(
+        "--ensemble_weights", type=float, nargs="+", default=[], metavar="W",
+        help="of the models, shares of the similarity; else all alike",
+    )  # fmt: skip
+    add("--scales", type=float, nargs="+", default=[1.0], help="factors on the photos' size")
+    add(
+        "--scale_join", default="concat", choices=("concat", "mean", "mean_before"),
+        help="how descriptors of several scales are joined; mean_before: feature maps are averaged",
+    )  # fmt: skip
 
 
 def _out(options: dict[str, Any]) -> Path:

@@ -26,6 +26,7 @@ PHOTO = torch.randint(0, 256, (3, 60, 90), dtype=torch.uint8, generator=torch.Ge
         ("five_crops", (5, 3, 32, 32)),
         ("nearest_crop", (5, 3, 32, 32)),
         ("maj_voting", (5, 3, 32, 32)),
+        ("crop_voting", (5, 3, 224, 224)),
     ],
 )
 def test_shapes(method, shape):

@@ -13,7 +13,7 @@ from retrieval.evaluate import wilson_interval
 from retrieval.nearest import Nearest
 from retrieval.prediction_files import Searched, write_panels, write_predictions
 from retrieval.prediction_panel import RIGHT, UNKNOWN, WRONG, Answer, write_panel
-from retrieval.recall_report import measure, write_report
+from retrieval.recall_report import averaged_hits, measure, write_report
 
 # Five queries: right at once, third, never, without positive, at once.
 ROWS = np.array([[4, 1, 2], [9, 8, 3], [1, 2, 5], [0, 1, 2], [7, -1, -1]])
@@ -65,6 +65,43 @@ def test_the_report_is_written_three_ways(tmp_path):
     assert "| all | 4 | 50.0 [15.0, 85.0] | 75.0 [30.1, 95.4] |" in text
     assert "1 of 5 queries have no positive" in text
     assert "R@1 40.0" in text
+
+
+def test_the_average_is_the_mean_of_the_four_recalls(tmp_path):
+    """T8's R_avg, from the recalls themselves, with an interval over the queries."""
+    random = np.random.default_rng(0)
+    rows = np.stack([random.permutation(100)[:100] for _ in range(60)])
+    rights = [random.integers(0, 100, 3) for _ in range(60)]
+    notes = ["day"] * 40 + ["night"] * 20
+    recalls = measure(rows, rights, (1, 5, 10, 20, 50, 100), queries(notes))
+    for name, shares in [("all", recalls.of_all), *recalls.by_condition.items()]:
+        average = recalls.averages[name]
+        assert average.share == pytest.approx(np.mean([shares[k].share for k in (1, 5, 10, 20)]))
+        assert average.low < average.share < average.high
+    by_query = []
+    for ranked, right in zip(rows, rights, strict=True):
+        hits = [any(row in right for row in ranked[:k]) for k in (1, 5, 10, 20)]
+        by_query.append(sum(hits) / 4)
+    error = np.std(by_query) / np.sqrt(60)
+    assert recalls.averages["all"].high - recalls.averages["all"].low == pytest.approx(
+        2 * 1.96 * error, rel=0.1
+    )
+    write_report(tmp_path, recalls, {})
+    assert "| R@50 | R@100 | R_avg |" in (tmp_path / "recalls.md").read_text()
+    held = json.loads((tmp_path / "recalls.json").read_text())["R_avg"]
+    assert held["night"]["percent"] == pytest.approx(100 * recalls.averages["night"].share)
+    lines = [r for r in csv.DictReader((tmp_path / "recalls.csv").open()) if r["k"] == "avg"]
+    assert [line["queries"] for line in lines] == ["all", "day", "night"]
+    assert float(lines[0]["percent"]) == pytest.approx(held["all"]["percent"], abs=1e-3)
+
+
+def test_without_one_of_its_recalls_there_is_no_average(tmp_path):
+    recalls = measure(ROWS, POSITIVES, (1, 5, 10))
+    write_report(tmp_path, recalls, {})
+    assert not recalls.averages
+    assert "R_avg" not in (tmp_path / "recalls.md").read_text()
+    ranks = np.array([-1, 0, 1, 4, 9, 19, 20])
+    assert averaged_hits(ranks).tolist() == [0, 1, 0.75, 0.75, 0.5, 0.25, 0]
 
 
 @pytest.fixture
