@@ -8,29 +8,20 @@ File systems: https://filesystem-spec.readthedocs.io. Some need a package of the
 s3://); options such as credentials go to them as they are.
 """
 
-import errno
 import hashlib
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 from data.index_tables import INDEX, MANIFEST, MANIFEST_SCHEMA, read_table, sha256
+from data.remote_folder import RemoteFolder
 from data.shard_cache import ShardCache, locked
 from partitioning.atomic_file import atomic_path
 
 CACHE = Path.home() / ".cache" / "groundfix"
 CACHE_BYTES = 50 * 2**30
 FETCHES = ("shards", "samples")
-WAITS_S = (0.5, 2.0, 8.0)  # between tries
-CONNECT_S, SILENCE_S = 15, 60  # how long to wait for a host, and for its next bytes
-
-T = TypeVar("T")
-
-
-class RemoteError(OSError):
-    """Something that could not be had from elsewhere; the message names it and the way out."""
 
 
 class RemoteShards:
@@ -63,12 +54,16 @@ class RemoteShards:
         if url.endswith(".tar") or "{" in url or "::" in url:
             raise ValueError(f"{url}: give the URL of the folder that holds {MANIFEST}")
         self.url, self.by_range = url.rstrip("/"), fetch == "samples"
-        self.options = dict(options or {})
         cache = Path(cache) if cache is not None else CACHE
         self.cache = ShardCache(
             cache / "shards", CACHE_BYTES if cache_bytes is None else cache_bytes
         )
         self.cache_bytes = self.cache.limit_bytes
+        self.folder = RemoteFolder(
+            self.url, options,
+            full_disk=f"the disk of {self.cache.directory} is full; take another cache, or allow "
+            "it less by cache_bytes",
+        )  # fmt: skip
         self.tables = self._fetch_tables(cache / "tables")
 
     def __str__(self) -> str:
@@ -113,8 +108,7 @@ class RemoteShards:
         """
 
         def get() -> bytes:
-            files, path = self._file_system(shard)
-            data = files.cat_file(path, start=start, end=end)
+            data = self.folder.read(shard, start, end)
             if len(data) != end - start:
                 raise OSError(
                     f"{len(data):,} bytes came for {end - start:,}; a server that cannot send "
@@ -122,7 +116,7 @@ class RemoteShards:
                 )
             return data
 
-        return self._tried(shard, get)
+        return self.folder.tried(shard, get)
 
     @cached_property
     def _listed(self) -> dict[str, tuple[int, str]]:
@@ -136,72 +130,22 @@ class RemoteShards:
         An index follows from the shards, and the manifest holds their sums: the same manifest
         means the same index.
         """
-        manifest = self._tried(MANIFEST, lambda: self._whole(MANIFEST))
+        manifest = self.folder.tried(MANIFEST, lambda: self.folder.read(MANIFEST))
         name = hashlib.sha256(self.url.encode() + b"\0" + manifest).hexdigest()[:32]
         tables = cache / name
         tables.mkdir(parents=True, exist_ok=True)
         with locked(tables / "fetch.lock"):
             if not (tables / MANIFEST).is_file():
                 with atomic_path(tables / INDEX) as part:
-                    self._tried(INDEX, lambda: self._copy(INDEX, part))
+                    self.folder.tried(INDEX, lambda: self.folder.copy(INDEX, part))
                 with atomic_path(tables / MANIFEST) as part:
                     part.write_bytes(manifest)
         return tables
 
     def _fetch_shard(self, shard: str, part: Path, size: int, digest: str) -> None:
         def get() -> None:
-            self._copy(shard, part)
+            self.folder.copy(shard, part)
             if part.stat().st_size != size or sha256(part) != digest:
                 raise OSError(f"its {part.stat().st_size:,} bytes are not those of the manifest")
 
-        self._tried(shard, get)
-
-    def _copy(self, name: str, part: Path) -> None:
-        files, path = self._file_system(name)
-        files.get_file(path, str(part))
-
-    def _whole(self, name: str) -> bytes:
-        files, path = self._file_system(name)
-        return files.cat_file(path)
-
-    def _file_system(self, name: str) -> tuple[Any, str]:
-        """The file system, which fsspec keeps for each process and thread, and a path in it."""
-        from fsspec.core import url_to_fs
-
-        options = self.options
-        if self.url.startswith(("http://", "https://")):
-            options = {"client_kwargs": _patience(), **options}
-        return url_to_fs(f"{self.url}/{name}", **options)
-
-    def _tried(self, name: str, get: Callable[[], T]) -> T:
-        """Call `get` until it succeeds or there is no use in going on."""
-        for wait_s in (*WAITS_S, None):
-            try:
-                return get()
-            except FileNotFoundError as error:
-                raise RemoteError(f"{self.url}/{name} is not there; check the URL") from error
-            except ImportError as error:  # of the package for this kind of URL
-                raise RemoteError(f"{self.url}: {error}") from error
-            except Exception as error:  # each file system raises its own
-                if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                    raise RemoteError(
-                        f"the disk of {self.cache.directory} is full; take another cache, or allow "
-                        "it less by cache_bytes"
-                    ) from error
-                if wait_s is None:
-                    what = " ".join(str(error).split()) or type(error).__name__
-                    raise RemoteError(
-                        f"{self.url}/{name} cannot be fetched in {len(WAITS_S) + 1} tries ({what});"
-                        " see that the host can be reached, then start again: what is cached stays"
-                    ) from error
-                time.sleep(wait_s)
-        raise AssertionError("the last try returns or raises")
-
-
-def _patience() -> dict[str, Any]:
-    """Settings of aiohttp: no limit on the time of a whole shard, but one on silence."""
-    from aiohttp import ClientTimeout
-
-    timeout = ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
-    # A shard packed again on its way would have other offsets.
-    return {"timeout": timeout, "headers": {"Accept-Encoding": "identity"}}
+        self.folder.tried(shard, get)

@@ -9,11 +9,15 @@ import pytorch_lightning as pl
 import torch
 
 from data.index import Index
+from data.remote_folder import NotThereError, RemoteFolder
 from data.sampler import ResumableSampler
-from data.stream import PhotoLoader, PhotoStream, batches
+from data.stream import PhotoLoader, PhotoStream, batches, order_for
 from data.transforms import EvalTransform, PairedTransform, TrainTransform
 from partitioning import partition as partition_file
+from partitioning.atomic_file import atomic_path
 from partitioning.partition import Partition, build_partition
+
+CELLS = "cells.parquet"
 
 
 class OnceEach:
@@ -45,7 +49,8 @@ class PhotoModule(pl.LightningDataModule):
     """Training and validation photos of a data directory.
 
     Args:
-        data: directory with shards in train/ and val/; its cells.parquet is used if it is there.
+        data: directory with shards in train/ and val/, or its URL; its cells.parquet is used if it
+            is there.
         thresholds: (t_min, t_max) of each level, for a partition cut from the training photos.
         img_size: side of the model's input, px.
         batch_size: photos in a batch.
@@ -64,7 +69,7 @@ class PhotoModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        data: Path,
+        data: Path | str,
         thresholds: dict[str, tuple[int, ...]],
         img_size: int,
         batch_size: int,
@@ -103,7 +108,7 @@ class PhotoModule(pl.LightningDataModule):
         self.train_stream = self._stream(train, self.train_transform)
         if (self.train_stream.cells < 0).all():
             raise ValueError(
-                f"no training photo lies in a cell of {self.data / 'cells.parquet'}: it is another "
+                f"no training photo lies in a cell of {self.data}/cells.parquet: it is another "
                 "data set's; remove it to have the cells cut from these photos"
             )
         self.open_val_stream()
@@ -118,17 +123,17 @@ class PhotoModule(pl.LightningDataModule):
         self.val_stream = self._stream(self._opened("val"), self.val_transform)
 
     def _opened(self, name: str) -> Index:
-        directory = self.data / name
+        location = f"{self.data}/{name}"
         way_out = "--data needs train/ and val/, made by `python -m setup.build_shards`"
-        if not directory.is_dir():
-            raise ValueError(f"no shards in {directory}: {way_out}")
-        index = Index.open(directory)
+        if "://" not in location and not Path(location).is_dir():
+            raise ValueError(f"no shards in {location}: {way_out}")
+        index = Index.open(location)
         if not len(index):
-            raise ValueError(f"no photo in the shards of {directory}: {way_out}")
+            raise ValueError(f"no photo in the shards of {location}: {way_out}")
         return index
 
     def _partition(self, train: Index) -> Partition:
-        path = self.data / "cells.parquet"
+        path = _cells_beside(self.data, train)
         if path.is_file():
             return partition_file.load(path)
         return build_partition(train.lat, train.lon, self.thresholds)
@@ -166,12 +171,12 @@ class PhotoModule(pl.LightningDataModule):
     def train_dataloader(self) -> PhotoLoader:
         """Every training photo once an epoch; a last batch that is not full is left out."""
         enough = self.num_train >= self.batch_size * self._world_size
-        sampler = ResumableSampler(
-            self.num_train,
+        sampler = order_for(
+            self.train_stream,
             self.batch_size,
-            self.seed,
-            self._rank,
-            self._world_size,
+            seed=self.seed,
+            rank=self._rank,
+            world_size=self._world_size,
             drop_last=enough,
         )
         if self._resume is not None:
@@ -221,3 +226,16 @@ class PhotoModule(pl.LightningDataModule):
         self._resume = state_dict
         if self._train_loader:
             self._train_loader.batch_sampler.load_state_dict(state_dict)
+
+
+def _cells_beside(data: Path | str, train: Index) -> Path:
+    """Where the partition of a data directory lies here; a remote one's is fetched, if there."""
+    if "://" not in str(data):
+        return Path(data) / CELLS
+    folder, path = RemoteFolder(str(data)), train.directory / CELLS
+    try:
+        with atomic_path(path) as part:
+            folder.tried(CELLS, lambda: folder.copy(CELLS, part))
+    except NotThereError:
+        path.unlink(missing_ok=True)
+    return path

@@ -38,7 +38,9 @@ class Recipe:
 
     recipe: str = setting("seed", "named run whose settings are the defaults of all other flags")
     data: str = setting(
-        "", "directory with shards in train/ and val/, and perhaps cells.parquet", free=True
+        "",
+        "directory or URL with shards in train/ and val/, and perhaps cells.parquet",
+        free=True,
     )
     out: str = setting("", "directory of the run; the model bundle is written here", free=True)
     # What it learns from

@@ -28,9 +28,7 @@ def build_photos(recipe: Recipe, out: Path) -> PhotoModule:
             labelled for a task that the recipe has.
     """
     photos = PhotoModule(
-        write_synthetic_shards(out / f"synthetic{rank() or ''}")
-        if recipe.fast
-        else Path(recipe.data),
+        write_synthetic_shards(out / f"synthetic{rank() or ''}") if recipe.fast else recipe.data,
         thresholds=recipe.thresholds,
         img_size=recipe.img_size,
         batch_size=recipe.batch_size,
@@ -61,7 +59,7 @@ def build_task(recipe: Recipe, photos: PhotoModule) -> GeocellTask:
         backbone_args=parse_backbone_args(recipe.backbone_args),
         inputs=recipe.inputs,
         img_size=recipe.img_size,
-        seg_channels=_seg_channels(recipe, photos.data),
+        seg_channels=_seg_channels(recipe, photos),
         descriptor_dim=recipe.descriptor_dim,
         fusion=recipe.fusion,
         seg_backbone=recipe.seg_backbone,
@@ -94,13 +92,14 @@ def build_task(recipe: Recipe, photos: PhotoModule) -> GeocellTask:
     )
 
 
-def _seg_channels(recipe: Recipe, data: Path) -> int:
+def _seg_channels(recipe: Recipe, photos: PhotoModule) -> int:
     """Channels of the map as the model sees it, held against what the shards say of their maps."""
     channels = recipe.seg_channels
     if recipe.inputs == "rgb":
         return channels or COLOURS
-    tables = {name: read_seg_classes(data / name) for name in ("train", "val")}
-    train, val = tables["train"], tables["val"]
+    streams = (photos.train_stream, photos.val_stream)
+    train, val = (read_seg_classes(stream.index.directory) for stream in streams)
+    data = photos.data
     if train and val and train.names != val.names:
         raise ValueError(
             f"the maps of {data}/train and {data}/val have other classes ({train.source} and "

@@ -11,8 +11,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from data import remote
-from data.remote import RemoteError
+from data import remote_folder
+from data.remote_folder import RemoteError
 from data.sampler import ResumableSampler
 from data.shards import Index, main
 from data.stream import PhotoStream, batches, order_for
@@ -79,7 +79,7 @@ class Host:
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
-    monkeypatch.setattr(remote, "WAITS_S", (0.01, 0.02, 0.03))
+    monkeypatch.setattr(remote_folder, "WAITS_S", (0.01, 0.02, 0.03))
 
 
 @pytest.fixture

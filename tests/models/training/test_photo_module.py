@@ -1,5 +1,9 @@
 """Loaders over a data directory, and what is wrong with unusable ones."""
 
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
 import numpy as np
 import pytest
 import simplejpeg
@@ -179,3 +183,52 @@ def test_a_workers_error_is_one_line(workers, data, monkeypatch):
     monkeypatch.setattr("data.stream.check_same_size", refuse)  # forked workers see it too
     with pytest.raises(ValueError, match=r"^p7 is 3 x 4 and its map 4 x 3$"):
         list(photos.val_dataloader())
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def url_of(monkeypatch, tmp_path):
+    """Serve a folder over loopback."""
+    monkeypatch.setattr("data.remote.CACHE", tmp_path / "cache")
+    servers = []
+
+    def serve(folder):
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("has_cells", [True, False])
+def test_photos_elsewhere_are_those_here(data, url_of, tmp_path, has_cells):
+    folder = tmp_path / "served"
+    for split in ("train", "val"):
+        (folder / split).mkdir(parents=True)
+        for file in (data / split).iterdir():
+            (folder / split / file.name).write_bytes(file.read_bytes())
+    if has_cells:
+        train = Index.open(data / "train")
+        partition_file.save(build_partition(train.lat, train.lon, ONE), folder / "cells.parquet")
+    here, there = opened(folder), opened(url_of(folder))
+    assert there.partition.fingerprint == here.partition.fingerprint
+    assert there.num_maps == here.num_maps > 0
+    ours, theirs = (
+        sorted(key for batch in photos.train_dataloader() for key in batch["key"])
+        for photos in (here, there)
+    )
+    assert theirs == ours
+
+
+def test_a_host_without_shards_is_named(url_of, tmp_path, monkeypatch):
+    monkeypatch.setattr("data.remote_folder.WAITS_S", ())
+    with pytest.raises(OSError, match=r"/train/manifest\.parquet is not there; check the URL"):
+        opened(url_of(tmp_path))
