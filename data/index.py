@@ -79,7 +79,7 @@ class Index:
         Raises:
             ValueError: a table is missing or damaged, or a shard is missing or has another size
                 than the manifest says.
-            data.remote.RemoteError: a table cannot be fetched.
+            data.remote_folder.RemoteError: a table cannot be fetched.
         """
         text = str(location)
         if text.startswith("file://"):
@@ -124,7 +124,7 @@ class Index:
         Raises:
             IndexError: no such row.
             ValueError: its metadata is damaged.
-            data.remote.RemoteError: it cannot be fetched.
+            data.remote_folder.RemoteError: it cannot be fetched.
         """
         if not 0 <= row < len(self):
             raise IndexError(f"{self.files} has {len(self)} samples, there is no row {row}")

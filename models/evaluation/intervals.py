@@ -7,7 +7,7 @@ the bootstrap's (B. Efron, "Bootstrap methods: another look at the jackknife", A
 """
 
 from collections.abc import Callable, Sequence
-from math import sqrt
+from math import ceil, sqrt
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -179,6 +179,31 @@ def within_km(
         km: share_of(int((errors <= km).sum()), len(errors), confidence, interval)
         for km in thresholds
     }
+
+
+def conformal_range(
+    calibrated: int, tested: int, mass: float, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Where a test's coverage falls though all is well: chance in calibration and in the test.
+
+    A threshold that is the k-th of n calibration scores, k = ceil((n + 1) mass), covers a share
+    that is Beta(k, n + 1 - k) distributed, so that the covered among the tested are beta-binomial
+    (V. Vovk, "Conditional validity of inductive conformal predictors", ACML 2012). For photos
+    that are independent; those of one neighbourhood are not, and vary more.
+
+    Raises:
+        ValueError: nothing tested, or too few calibrated for such a region.
+    """
+    from scipy.stats import betabinom
+
+    k = ceil((calibrated + 1) * mass)
+    if tested < 1 or not 1 <= k <= calibrated:
+        raise ValueError(
+            f"{calibrated} calibration photos, {tested} tested: no regions of {mass:g} to judge"
+        )
+    chance = betabinom(tested, k, calibrated + 1 - k)
+    tail = (1 - confidence) / 2
+    return float(chance.ppf(tail) / tested), float(chance.ppf(1 - tail) / tested)
 
 
 def _quantile(confidence: float) -> float:

@@ -10,6 +10,7 @@ from models.evaluation.intervals import (
     bootstrap_interval,
     bootstrap_median_interval,
     bootstrap_share_interval,
+    conformal_range,
     share_of,
     wilson_interval,
     within_km,
@@ -85,3 +86,14 @@ def test_percents():
         "low": 0,
         "high": 0,
     }
+
+
+def test_the_range_of_conformal_coverage_against_drawing():
+    random, calibrated, tested, mass = np.random.default_rng(0), 150, 300, 0.9
+    k = int(np.ceil((calibrated + 1) * mass))
+    scores = np.sort(random.random((20_000, calibrated)), axis=1)
+    shares = (random.random((20_000, tested)) <= scores[:, k - 1 : k]).mean(axis=1)
+    low, high = conformal_range(calibrated, tested, mass)
+    assert np.quantile(shares, [0.025, 0.975]) == pytest.approx([low, high], abs=0.004)
+    with pytest.raises(ValueError, match=r"no regions of 0\.9"):
+        conformal_range(5, tested, mass)
