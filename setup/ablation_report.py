@@ -120,6 +120,7 @@ def describe(
     tests = len(SHOWN_KM) * sum(row["model"] not in (WHOLE, SAME) for row in rows)
     epochs = settings["epochs"]
     far = SHOWN_KM[-1]
+    # Half the intervals' width, of the settings that differ least from the whole model.
     widths = [r[f"gain_high_{far:g}_km"] - r[f"gain_low_{far:g}_km"] for r in rows if r != whole]
     low, high = conformal_range(calibrated, whole["tiles"], REGION)
     return _REPORT.format(
@@ -132,7 +133,7 @@ def describe(
         by_chance=tests / 20,
         table=markdown_table(rows, WHOLE),
         sentences="\n".join(f"- {sentence}" for sentence in verdicts(rows, WHOLE, SAME)),
-        unseen=max(widths) / 2,
+        unseen=min(widths) / 2,
         far=far,
         calibrated=calibrated,
         chance_low=100 * low,
