@@ -96,6 +96,7 @@ def finish(
     figures = watch.history[best["epoch"]]
     origin: dict[str, Any] = {
         "chosen weights": f"best R@5 on validation, after epoch {best['epoch']}",
+        "best epoch": best["epoch"],
         "validation": {k: v for k, v in figures.items() if k.startswith("R@")},
         "untrained": {k: v for k, v in watch.history[0].items() if k.startswith("R@")},
         "reclustered after epochs": reclustered,

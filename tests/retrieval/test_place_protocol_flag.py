@@ -25,7 +25,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def town(tmp_path_factory):
     directory = tmp_path_factory.mktemp("town") / "toy"
-    make_toy_city(directory, (1, 1), step_m=70.0, queries=2, size=SIZE)
+    make_toy_city(directory, (1, 1), step_m=35.0, queries=2, size=SIZE)
     return directory
 
 
