@@ -27,6 +27,9 @@ DEMO = {
 }
 # Steps of packing that run a network over the photos.
 WITH_MODELS = {
+    "clean_places.py",
+    "inpaint_places.py",
+    "object_painter.py",
     "label_scenes.py",
     "packing/draw_maps.py",
     "packing/embed_photos.py",
