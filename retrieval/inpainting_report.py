@@ -3,7 +3,7 @@
     python -m retrieval.inpainting_report --out downloads/inpainting
     python -m retrieval.inpainting_report --out DIR --data SET --maps MAPS --inpainted SET2
 
-Without --data on a SYNTHETIC busy town (retrieval/inpainting_town.py), whose exact maps say where
+Without --data on a SYNTHETIC busy town (retrieval/inpainting/town.py), whose exact maps say where
 people and cars stand and whose empty twin shows what could be won at best. SET2 is what `python -m
 setup.inpaint_places` makes of SET. Each way answers the same queries from the same database;
 report.md and report.json give recalls and, against the photos as they are, differences with paired
@@ -24,8 +24,8 @@ from models.place_model import PlaceModel, load_place_model
 from partitioning.atomic_file import atomic_path
 from retrieval.bars import bar
 from retrieval.evaluate import first_hits, share_of
-from retrieval.inpainting_town import Town, TownSettings, make_town
-from retrieval.inpainting_ways import Way, draw_ways, ways_of
+from retrieval.inpainting.town import Town, TownSettings, make_town
+from retrieval.inpainting.ways import Way, draw_ways, ways_of
 from retrieval.nearest import nearest
 
 DEPTHS = (1, 5)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from models.place_model import PlaceModel
     from retrieval.descriptor_cache import Engine
-    from retrieval.leak_pairs import Finding
-    from retrieval.leak_photos import SplitPhotos
+    from retrieval.leaks.pairs import Finding
+    from retrieval.leaks.photos import SplitPhotos
 
 ALLOWED = ("author", "sequence", "panorama")
 DESCRIPTORS = "descriptors"
@@ -64,9 +64,9 @@ def audit(
     Raises:
         OSError: `output` cannot be written to.
     """
-    from retrieval.leak_copies import byte_copies, picture_copies
-    from retrieval.leak_descriptors import near_duplicates, threshold_of
-    from retrieval.leak_groups import near_splits, shared_groups
+    from retrieval.leaks.copies import byte_copies, picture_copies
+    from retrieval.leaks.descriptors import near_duplicates, threshold_of
+    from retrieval.leaks.groups import near_splits, shared_groups
 
     findings = [byte_copies(photos)]
     with bar("hashes", len(photos.paths)) as advance:
@@ -125,8 +125,8 @@ def run(options: dict[str, Any]) -> int:
     from models.embedder import Embedder, EmbedderSettings
     from models.place_model import PlaceModel, load_place_model
     from retrieval.descriptor_cache import Engine
-    from retrieval.leak_photos import read_splits
-    from retrieval.leak_report import markdown, write_report
+    from retrieval.leaks.photos import read_splits
+    from retrieval.leaks.report import markdown, write_report
 
     beside = options["data"] / PHOTO_TABLE
     table = options["csv"] or (beside if beside.is_file() else None)

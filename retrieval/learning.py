@@ -2,7 +2,7 @@
 
     python -m retrieval.learning --out downloads/learning [--aggregation gem netvlad]
 
-Makes a SYNTHETIC town (data/toy_city.py), trains on one district and tests on another, whose houses
+Makes a SYNTHETIC town (data/toy/city.py), trains on one district and tests on another, whose houses
 the model has never seen, by day and by night. The difference comes with its paired interval.
 """
 
@@ -81,7 +81,7 @@ def compare_with_untrained(folder: Path, aggregation: str = "gem", split: str = 
         aggregation: To train.
         split: The district to test in: test has been seen by nothing, val chose the weights.
     """
-    from data.toy_city import make_toy_city
+    from data.toy.city import make_toy_city
     from retrieval.test import build_model
     from retrieval.train import engine_of, train
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partitioning.atomic_file import atomic_path
-from retrieval.night_conditions import NIGHT_BELOW, WAYS
+from retrieval.night.conditions import NIGHT_BELOW, WAYS
 
 if TYPE_CHECKING:
     from data.places import Places
@@ -43,9 +43,9 @@ def report(options: dict[str, Any]) -> str:
     from data.places import read_places
     from models.place_model import load_place_model
     from retrieval.evaluate import answerable
-    from retrieval.night_comparison import compare_by_condition, markdown, write_night_report
-    from retrieval.night_conditions import conditions_of
-    from retrieval.night_plot import draw_night
+    from retrieval.night.comparison import compare_by_condition, markdown, write_night_report
+    from retrieval.night.conditions import conditions_of
+    from retrieval.night.plot import draw_night
 
     data, out, split = options["data"], options["output"], options["split"]
     models = {

@@ -3,7 +3,7 @@
     python -m retrieval.panorama_study --data FOLDER_OR_CSV [...] --output DIR
 
 Queries are pictures as a phone takes them, at random yaws of each panorama; tiles of all panoramas
-are the database. Frozen descriptors, no training. Two tasks (retrieval/panorama_scores.py): find
+are the database. Frozen descriptors, no training. Two tasks (retrieval/panoramas/scores.py): find
 the same panorama again, and find the next one on the street, where positions tell which that is.
 Out come study.md, study.csv and study.png. A run that was stopped goes on.
 """
@@ -21,9 +21,9 @@ from models.devices import pick_device
 from models.embedder import Embedder, EmbedderSettings
 from models.place_model import load_place_model
 from retrieval.descriptor_cache import Engine
-from retrieval.panorama_report import write_report
-from retrieval.panorama_scores import Cell, neighbours, score
-from retrieval.panorama_views import Views, describe_panoramas
+from retrieval.panoramas.report import write_report
+from retrieval.panoramas.scores import Cell, neighbours, score
+from retrieval.panoramas.views import Views, describe_panoramas
 
 
 def study(

@@ -245,7 +245,7 @@ def _made_town(recipe: PlaceRecipe) -> PlaceRecipe:
     """The recipe made small, on a made-up town in `out` where no data are given."""
     from dataclasses import replace
 
-    from data.toy_city import make_toy_city
+    from data.toy.city import make_toy_city
 
     recipe = recipe.made_fast()
     if recipe.data:

@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.progress import track
 
 from data.photo_journal import PhotoJournal
-from setup.cleaning_report import Judged, write_report
-from setup.places_copy import PlacesCopy
+from setup.places.cleaning_report import Judged, write_report
+from setup.places.linked_copy import PlacesCopy
 from setup.resumable import exit_status
 
 if TYPE_CHECKING:
-    from models.building_share_sources import ShareSource
+    from models.building.sources import ShareSource
 
 MIN_BUILDING = 0.025  # of a thesis on a city's street photos
 JOURNAL, COPY_RECORD = "shares.jsonl", "setup.clean_places"
@@ -67,8 +67,8 @@ def share_source(options: argparse.Namespace) -> "ShareSource":
     """
     # Here and not above: torch takes a second, which --help can do without.
     from data.stored_maps import StoredMaps
-    from models.building_share_model import load_share_model
-    from models.building_share_sources import MapShares, SegmenterShares
+    from models.building.model import load_share_model
+    from models.building.sources import MapShares, SegmenterShares
     from models.segmentation.segmenter import Segmenter
 
     classes = tuple(options.classes or ())

@@ -26,8 +26,8 @@ from rich.progress import track
 from data.photo_journal import PhotoJournal
 from data.stored_maps import StoredMaps
 from partitioning.atomic_file import atomic_path
-from setup.object_painter import CLEAR, FAILED, PAINTED, TOO_MUCH, ObjectPainter
-from setup.places_copy import PlacesCopy
+from setup.places.linked_copy import PlacesCopy
+from setup.places.object_painter import CLEAR, FAILED, PAINTED, TOO_MUCH, ObjectPainter
 from setup.resumable import exit_status
 
 if TYPE_CHECKING:

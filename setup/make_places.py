@@ -17,13 +17,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from setup.place_files import write_files, write_json
-from setup.place_flags import parse, settings_of
-from setup.place_leaks import Leaks, find_leaks
-from setup.place_plan import Plan, PlanSettings, plan_zone
-from setup.place_scan import scan
-from setup.place_sources import Refused, SourcePhoto, find_sources
-from setup.place_zones import NORTH, SOUTH, ZonePhotos, describe_zones, in_zones
+from setup.places.files import write_files, write_json
+from setup.places.flags import parse, settings_of
+from setup.places.leaks import Leaks, find_leaks
+from setup.places.plan import Plan, PlanSettings, plan_zone
+from setup.places.scan import scan
+from setup.places.sources import Refused, SourcePhoto, find_sources
+from setup.places.zones import NORTH, SOUTH, ZonePhotos, describe_zones, in_zones
 from setup.resumable import exit_status
 
 UNFINISHED = ".part"

@@ -2,14 +2,14 @@
 
     python -m setup.make_toy_city --output DIR [--blocks 3 3 --night_share 0.5]
 
-What it holds: data/toy_city.py.
+What it holds: data/toy/city.py.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from data.toy_city import make_toy_city
+from data.toy.city import make_toy_city
 
 
 def main(arguments: list[str] | None = None) -> int:

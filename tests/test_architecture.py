@@ -29,7 +29,7 @@ DEMO = {
 WITH_MODELS = {
     "clean_places.py",
     "inpaint_places.py",
-    "object_painter.py",
+    "places/object_painter.py",
     "label_scenes.py",
     "packing/draw_maps.py",
     "packing/embed_photos.py",

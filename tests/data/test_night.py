@@ -7,8 +7,8 @@ import torch
 
 from data.linear_light import light_colour
 from data.night import NIGHTS, Lamps, PhysicalNight, SmartNight, lamp_light, sky_share, solarised
-from data.toy_camera import Light, Pose, photograph
-from data.toy_town import build_town
+from data.toy.camera import Light, Pose, photograph
+from data.toy.town import build_town
 
 PLAIN = {
     "sky": (0.0, 0.0),

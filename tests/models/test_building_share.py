@@ -13,16 +13,16 @@ from data.photo_journal import PhotoJournal
 from data.seg_classes import SegClasses
 from data.seg_png import encode_seg
 from data.stored_maps import StoredMaps, write_classes
-from models import building_share_training
-from models.building_share import main
-from models.building_share_model import ShareRegressor, load_share_model
-from models.building_share_sources import (
+from models.building import training as building_share_training
+from models.building.model import ShareRegressor, load_share_model
+from models.building.sources import (
     MapShares,
     SegmenterShares,
     building_classes,
     building_share,
 )
-from models.building_share_training import judge, spearman
+from models.building.training import judge, spearman
+from models.building_share import main
 from models.segmentation.segmenter import Segmenter
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -210,7 +210,7 @@ def test_figures_of_a_perfect_and_of_a_shifted_answer():
 @pytest.mark.timeout(600)
 def test_it_learns_shares_of_unseen_photos(tmp_path):
     """SYNTHETIC town with exact maps; run by `make slow`. 45 s of one core."""
-    from data.toy_truth import CityShape, make_mapped_city
+    from data.toy.truth import CityShape, make_mapped_city
 
     city, maps, out = tmp_path / "city", tmp_path / "maps", tmp_path / "run"
     shape = CityShape((2, 2), 20.0, 100, (80, 112))

@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 
 from data.place_names import PlaceName
+from models.translation.model import load_unit
+from models.translation.photos import SidePhotos, find_side, random_square, with_short_side
+from models.translation.settings import UnitSettings
+from models.translation.training import UnitTraining
+from models.translation.translate import DESCRIPTION_TAG, translated
 from models.unit import main
-from models.unit_model import load_unit
-from models.unit_photos import SidePhotos, find_side, random_square, with_short_side
-from models.unit_settings import UnitSettings
-from models.unit_training import UnitTraining
-from models.unit_translation import DESCRIPTION_TAG, translated
 
 TINY = [
     *("--dim", "2", "--residual_blocks", "1", "--discriminator_dim", "2", "--crop", "16"),

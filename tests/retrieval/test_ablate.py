@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from data.toy_city import make_toy_city
+from data.toy.city import make_toy_city
 from retrieval import ablate
 from retrieval.ablate import cells_of, main, name_of, read_grid
 

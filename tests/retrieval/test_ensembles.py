@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from data.place_photos import PlacePhotos
 from data.places import read_places
-from data.toy_city import make_toy_city
+from data.toy.city import make_toy_city
 from data.transforms import normalize
 from models.embedder import Embedder, EmbedderSettings
 from models.place_model import PlaceModel, save_place_model

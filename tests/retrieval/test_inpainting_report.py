@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 
 from data.stored_maps import StoredMaps
-from data.toy_truth import PASSER_BY, CityShape, make_mapped_city
+from data.toy.truth import PASSER_BY, CityShape, make_mapped_city
 from models.inpainting.inpainter import Inpainter
 from models.inpainting.objects import object_hole
 from models.inpainting.unet import PartialConvUNet, UNetSettings
+from retrieval.inpainting.town import Town, paint
+from retrieval.inpainting.ways import hidden_of
 from retrieval.inpainting_report import Answered, compared, main, markdown
-from retrieval.inpainting_town import Town, paint
-from retrieval.inpainting_ways import hidden_of
 
 
 @pytest.fixture(scope="module")

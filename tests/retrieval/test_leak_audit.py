@@ -9,12 +9,12 @@ from PIL import Image
 
 from data.place_names import PlaceName
 from retrieval import leak_audit
-from retrieval.leak_copies import byte_copies, difference_hash, picture_copies
-from retrieval.leak_descriptors import ASSUMED, near_duplicates, threshold_of
-from retrieval.leak_groups import near_splits, shared_groups
-from retrieval.leak_pairs import finding
-from retrieval.leak_photos import SplitPhotos, read_splits
-from retrieval.leak_report import markdown, write_report
+from retrieval.leaks.copies import byte_copies, difference_hash, picture_copies
+from retrieval.leaks.descriptors import ASSUMED, near_duplicates, threshold_of
+from retrieval.leaks.groups import near_splits, shared_groups
+from retrieval.leaks.pairs import finding
+from retrieval.leaks.photos import SplitPhotos, read_splits
+from retrieval.leaks.report import markdown, write_report
 
 START_M = {"train": 0.0, "val": 20_000.0, "test": 40_000.0}
 

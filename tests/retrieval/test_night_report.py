@@ -10,12 +10,12 @@ from PIL import Image
 from data.place_augmentation import Augmentation
 from data.place_names import PlaceName
 from data.places import read_places
-from data.toy_city import make_toy_city
+from data.toy.city import make_toy_city
 from models.embedder import Embedder, EmbedderSettings
 from models.place_model import save_place_model
 from retrieval import place_evaluation
 from retrieval.descriptor_cache import Engine
-from retrieval.night_conditions import conditions_of, luminance
+from retrieval.night.conditions import conditions_of, luminance
 from retrieval.night_report import main, named_models
 from retrieval.place_recipe import PlaceRecipe
 from retrieval.train import build_rounds

@@ -8,8 +8,8 @@ import simplejpeg
 
 from data.panorama_list import Source
 from retrieval import panorama_study
-from retrieval.panorama_scores import mean_of, neighbours, recall_of, score
-from retrieval.panorama_views import Described, Views, describe_panoramas
+from retrieval.panoramas.scores import mean_of, neighbours, recall_of, score
+from retrieval.panoramas.views import Described, Views, describe_panoramas
 
 VIEWS = Views((60.0,), (2, 4), 3, (16, 16))
 
@@ -124,7 +124,7 @@ def test_the_command_writes_tables_and_a_plot(panoramas, tmp_path, monkeypatch, 
     assert {row["overlap_deg"] for row in rows} == {"-120", "-60"}
     assert (out / "study.png").stat().st_size > 5000
     kept = sorted((out / "descriptors").iterdir())
-    monkeypatch.setattr("retrieval.panorama_views._pictures", None)  # nothing is described again
+    monkeypatch.setattr("retrieval.panoramas.views._pictures", None)  # nothing is described again
     assert panorama_study.main(["--data", str(panoramas), "--output", str(out), *flags]) == 0
     assert sorted((out / "descriptors").iterdir()) == kept
     assert panorama_study.main(["--data", str(out), "--output", str(out)]) == 2

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from data.toy_city import make_toy_city
+from data.toy.city import make_toy_city
 from models.embedder import Embedder, EmbedderSettings
 from models.place_model import save_place_model
 from retrieval.test import main

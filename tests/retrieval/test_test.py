@@ -9,7 +9,7 @@ import torch
 
 from data.place_photos import PlacePhotos
 from data.places import read_places
-from data.toy_city import make_toy_city
+from data.toy.city import make_toy_city
 from models.embedder import Embedder, EmbedderSettings
 from models.place_model import save_place_model
 from retrieval import place_search

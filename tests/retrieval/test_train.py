@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from data.place_augmentation import Augmentation
 from data.place_photos import PlacePhotos
 from data.places import read_places
-from data.toy_city import make_toy_city
+from data.toy.city import make_toy_city
 from models.embedder import Embedder, EmbedderSettings
 from models.losses.triplet import weak_triplet
 from models.place_model import load_place_model

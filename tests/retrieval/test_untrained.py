@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from data.toy_city import make_toy_city
+from data.toy.city import make_toy_city
 from retrieval.untrained import main, ranks_of
 from retrieval.untrained_sets import PhotoSet, set_of_labels
 

@@ -11,11 +11,11 @@ from PIL import Image
 from data.seg_classes import SegClasses
 from data.seg_png import encode_seg
 from data.stored_maps import write_classes
-from models.building_share_model import ShareRegressor, save_share_model
+from models.building.model import ShareRegressor, save_share_model
 from models.segmentation.segmenter import Segmenter
 from setup.clean_places import main
-from setup.cleaning_report import Judged, as_markdown
-from setup.places_copy import PlacesCopy
+from setup.places.cleaning_report import Judged, as_markdown
+from setup.places.linked_copy import PlacesCopy
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 CLASSES = SegClasses(("sky", "building"), ((0, 0, 255), (9, 9, 9)), "truth")
@@ -43,7 +43,7 @@ def places(tmp_path, encode, picture):
 @pytest.fixture
 def no_plot(monkeypatch):
     """Leave the histogram out: matplotlib takes a second."""
-    monkeypatch.setattr("setup.cleaning_report.draw_histogram", lambda *_: None)
+    monkeypatch.setattr("setup.places.cleaning_report.draw_histogram", lambda *_: None)
 
 
 def run(places, *more):
@@ -109,9 +109,7 @@ def test_a_dry_run_copies_nothing(places):
 def test_another_limit_takes_no_measuring_and_unlinks_what_goes_now(places, monkeypatch):
     assert by_maps(places) == 0
     asked = []
-    monkeypatch.setattr(
-        "models.building_share_sources.building_share", lambda *_: asked.append(1) or 0.0
-    )
+    monkeypatch.setattr("models.building.sources.building_share", lambda *_: asked.append(1) or 0.0)
     assert by_maps(places, "--min_building", "0.5") == 0
     assert not asked
     clean = places.parent / "clean"

@@ -17,7 +17,7 @@ from models.inpainting.objects import object_hole
 from models.inpainting.unet import PartialConvUNet, UNetSettings
 from models.segmentation.segmenter import Segmenter
 from setup.inpaint_places import main
-from setup.object_painter import ObjectPainter, encode
+from setup.places.object_painter import ObjectPainter, encode
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 CLASSES = SegClasses(("road", "car, auto", "person"), ((1, 1, 1), (0, 0, 142), (220, 20, 60)), "me")

@@ -11,18 +11,18 @@ import pytest
 import utm
 from PIL import Image
 
-import setup.place_files
-import setup.place_scan
+import setup.places.files
+import setup.places.scan
 from data.place_names import PlaceName
 from data.places import SPLITS, read_places
 from setup.make_places import REPORT, Source, main, make_places
-from setup.place_files import COLUMNS, TABLE
-from setup.place_leaks import find_leaks
-from setup.place_plan import Planned, PlanSettings
-from setup.place_queries import drawn, newest
-from setup.place_sources import SourcePhoto
-from setup.place_splits import BUFFER, OTHER_SEQUENCE, districts, strips, whole_sequences
-from setup.place_zones import in_zones
+from setup.places.files import COLUMNS, TABLE
+from setup.places.leaks import find_leaks
+from setup.places.plan import Planned, PlanSettings
+from setup.places.queries import drawn, newest
+from setup.places.sources import SourcePhoto
+from setup.places.splits import BUFFER, OTHER_SEQUENCE, districts, strips, whole_sequences
+from setup.places.zones import in_zones
 
 LAT, LON = 45.06, 7.65
 BOXES = {"val": (0, 95), "test": (100, 150)}  # metres from LON
@@ -181,7 +181,7 @@ def test_a_table_gives_positions_and_its_bad_rows_are_told(shoot, tmp_path):
 
 def test_a_stopped_run_goes_on_and_ends_the_same(town, tmp_path, monkeypatch):
     whole = make_places(Source(town), tmp_path / "whole", size=16)
-    write, written = setup.place_files.atomic_path, Counter()
+    write, written = setup.places.files.atomic_path, Counter()
 
     def stop(path):
         written["files"] += 1
@@ -189,7 +189,7 @@ def test_a_stopped_run_goes_on_and_ends_the_same(town, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return write(path)
 
-    monkeypatch.setattr(setup.place_files, "atomic_path", stop)
+    monkeypatch.setattr(setup.places.files, "atomic_path", stop)
     arguments = ["--images", str(town), "--output", str(tmp_path / "set"), "--size", "16"]
     assert main(arguments) == 130
     assert not (tmp_path / "set").exists()
@@ -197,8 +197,8 @@ def test_a_stopped_run_goes_on_and_ends_the_same(town, tmp_path, monkeypatch):
     there = {path: path.stat().st_mtime_ns for path in part.rglob("*.jpg")}
     assert 0 < len(there) < 60
     (part / "seen.jsonl").open("a").write('{"name": "a/0')  # as if cut in the middle of a line
-    monkeypatch.setattr(setup.place_files, "atomic_path", write)
-    monkeypatch.setattr(setup.place_scan, "_see", None)  # no photo is looked at again
+    monkeypatch.setattr(setup.places.files, "atomic_path", write)
+    monkeypatch.setattr(setup.places.scan, "_see", None)  # no photo is looked at again
     assert main(arguments) == 0
     files = {
         path.relative_to(tmp_path / name): path.read_bytes()
@@ -215,7 +215,7 @@ def test_a_run_with_other_settings_keeps_nothing_of_the_first(town, tmp_path, mo
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(setup.place_files, "_write_table", full)
+    monkeypatch.setattr(setup.places.files, "_write_table", full)
     arguments = ["--images", str(town), "--output", str(tmp_path / "set")]
     assert main([*arguments, "--size", "16"]) == 2
     monkeypatch.undo()

@@ -159,7 +159,7 @@ def test_wrong_flags_end_with_usage(photos, tmp_path, flags):
 @pytest.mark.timeout(600)
 def test_half_a_minute_of_training_beats_the_mean_colour_on_unseen_photos(tmp_path):
     """SYNTHETIC photos; run by `make slow`. 360 steps take 36 s of one core."""
-    from data.toy_city import make_toy_city
+    from data.toy.city import make_toy_city
 
     make_toy_city(tmp_path / "city", blocks=(2, 2), step_m=20.0, queries=20, size=(80, 112))
     code = main([

@@ -1,0 +1,1 @@
+"""A made-up town, SYNTHETIC: places and photographs whose truth is known to the centimetre."""

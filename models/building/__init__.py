@@ -1,0 +1,1 @@
+"""The parts of `models.building_share`."""

@@ -1,0 +1,1 @@
+"""The parts of `models.unit`: day photographs to night ones."""

@@ -1,0 +1,187 @@
+"""A night copy of a set of places: the same files under the same names, each photo translated.
+
+    OUTPUT/images/...         as in the set, marked as synthetic in their EXIF description
+    OUTPUT/provenance.json    what made them, of what, and what could not be read
+
+A photo is shrunk to the size that the translator learned at, translated, and brought back to its
+own size. What is there already is not made again, unless another model or another setting made it.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from data.images import ImageError, read_rgb
+from data.place_photos import resized
+from models.translation.losses import OTHER
+from models.translation.model import UnitModel
+from models.translation.photos import find_side, with_short_side
+from partitioning.atomic_file import atomic_path
+
+PROVENANCE = "provenance.json"
+QUALITY = 92
+DESCRIPTION_TAG = 0x010E  # EXIF ImageDescription
+FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
+READ_AHEAD = 8  # photos
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What to make.
+
+    Attributes:
+        data: Folder of photos, a set of places for instance.
+        output: Of the copy.
+        target: night, or day for the way back.
+    """
+
+    data: Path
+    output: Path
+    target: str = "night"
+
+    def __post_init__(self) -> None:
+        if self.target not in OTHER:
+            raise ValueError(f"photos are made {' or '.join(OTHER)}, not {self.target!r}")
+        data, output = self.data.resolve(), self.output.resolve()
+        if output == data or data in output.parents or output in data.parents:
+            raise ValueError(f"{self.output} lies in {self.data} or around it; give another folder")
+
+
+@torch.inference_mode()
+def translate_photos(
+    model: UnitModel,
+    job: Translation,
+    device: torch.device,
+    workers: int = 2,
+    on_photo: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
+    """Translate all photos of a folder that are not there yet.
+
+    Args:
+        model: The translator.
+        job: What to make of what.
+        device: Where.
+        workers: Threads that decode.
+        on_photo: Called when a photo is done, or found done.
+
+    Returns:
+        What provenance.json says: `photos`, the number there now, and `unreadable`, among others.
+
+    Raises:
+        ValueError: no photo, or the copy there was made by another model or of another folder.
+        OSError: a file cannot be written; those before it are whole.
+    """
+    paths = find_side(job.data)
+    facts = provenance(model, job)
+    check_provenance(job.output, facts)
+    write_provenance(job.output, facts)
+    translator, unreadable, made = model.translator.to(device).eval(), {}, 0
+    for source, rgb in _read(job, paths, workers):
+        if isinstance(rgb, ImageError):
+            unreadable[str(source)] = str(rgb).removeprefix(f"{job.data / source}: ")
+        else:
+            made += 1
+            if rgb is not None:
+                night = translated(rgb, model, job.target, translator, device)
+                write_photo(job.output / source, night, facts["mark"])
+        on_photo()
+    facts |= {"complete": True, "photos": made, "unreadable": unreadable}
+    write_provenance(job.output, facts)
+    return facts
+
+
+def translated(
+    rgb: Tensor, model: UnitModel, target: str, translator: Any, device: torch.device
+) -> Tensor:
+    """A photo uint8 `(3, H, W)` as the other side, at its own size."""
+    side = translator.settings.short_side
+    size = (rgb.shape[1], rgb.shape[2])
+    small = with_short_side(rgb, side) if min(size) > side else rgb
+    pictures = small[None].to(device).float() / 127.5 - 1
+    night = (translator.translate(pictures, OTHER[target], target)[0] + 1) * 127.5
+    return resized(night.round().clamp(0, 255).to(torch.uint8).cpu(), size)
+
+
+def provenance(model: UnitModel, job: Translation) -> dict[str, Any]:
+    """What is said of a copy before it is complete; plain types."""
+    return {
+        "synthetic": True,
+        "mark": f"SYNTHETIC {job.target}: translated by UNIT {model.sha256[:12]}, no photograph",
+        "made_by": "python -m models.unit translate",
+        "light": job.target,
+        "of": str(job.data),
+        "model_sha256": model.sha256,
+        "model_origin": model.origin,
+        "settings": model.translator.settings.plain(),
+        "complete": False,
+    }
+
+
+def check_provenance(output: Path, facts: dict[str, Any]) -> None:
+    """See that what is in a folder is a copy to go on with.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not output.is_dir() or not any(output.iterdir()):
+        return
+    try:
+        there = json.loads((output / PROVENANCE).read_text())
+    except (OSError, ValueError):
+        raise ValueError(
+            f"{output} holds files and no whole {PROVENANCE}; give an empty folder"
+        ) from None
+    for name in ("model_sha256", "light", "of"):
+        if there.get(name) != facts[name]:
+            raise ValueError(
+                f"{output} was made with another {name} ({there.get(name)}, now {facts[name]}); "
+                "give another folder"
+            )
+
+
+def write_provenance(output: Path, facts: dict[str, Any]) -> None:
+    """Write provenance.json."""
+    with atomic_path(output / PROVENANCE) as temporary:
+        temporary.write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def write_photo(path: Path, rgb: Tensor, mark: str) -> None:
+    """Write uint8 `(3, H, W)` in the format of the name, marked."""
+    exif = Image.Exif()
+    exif[DESCRIPTION_TAG] = mark
+    picture = Image.fromarray(rgb.permute(1, 2, 0).contiguous().numpy())
+    with atomic_path(path) as temporary:
+        picture.save(temporary, FORMATS[path.suffix.lower()], quality=QUALITY, exif=exif)
+
+
+def _read(
+    job: Translation, paths: list[Path], workers: int
+) -> Iterator[tuple[Path, Tensor | ImageError | None]]:
+    """Yield each photo's place in the set, and the photo, why not, or None where it is there."""
+
+    def read(source: Path) -> Tensor | ImageError | None:
+        if (job.output / source).exists():
+            return None
+        try:
+            return torch.from_numpy(read_rgb(job.data / source)).permute(2, 0, 1)
+        except ImageError as error:
+            return error
+
+    sources = [path.relative_to(job.data) for path in paths]
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        waiting: deque[tuple[Path, Future]] = deque()
+        for source in sources:
+            waiting.append((source, pool.submit(read, source)))
+            if len(waiting) > READ_AHEAD:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for first, future in waiting:
+            yield first, future.result()

@@ -1,0 +1,137 @@
+"""Compare methods of place recognition on one set: the table of a city's thesis, with intervals.
+
+    python -m retrieval.compare --out runs/compare [--data DIR --methods gem netvlad +night]
+
+Trains, where a method trains, and tests each method (retrieval/compare_methods.py) on validation
+and test, and prints R@1, R@5, R@10, R@20, their mean R_avg and minutes, each method's gain over the
+one it stands on with its paired interval, and in words what helps and what does not. Into --out:
+comparison.md, .csv, .png, and a folder for each method.
+
+Without --data a SYNTHETIC town is made, with queries by day and by night, and what the recipes say
+is cut down to it: within an hour on two cores. Nothing but --backbone is changed on a set of yours:
+a recipe then takes hours on a GPU. What cannot be run stands in the table with the reason. Finished
+methods are kept: the same command goes on where it was stopped. --minutes starts no further one
+after so long. --fast tries the machinery.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retrieval.compare_methods import DEFAULT, METHODS, wanted_sets, with_bases
+from retrieval.compare_study import Study, open_folder
+
+if TYPE_CHECKING:
+    from retrieval.compare_runs import Runs
+    from retrieval.compare_sets import Sets
+
+
+def sets_of(out: Path, study: Study, names: list[str]) -> Sets:
+    """The user's sets, or the synthetic ones, made where they are missing."""
+    from retrieval.compare_sets import Sets, make_toy_sets
+
+    if not study.data:
+        return make_toy_sets(out, study.is_fast, wanted_sets(names))
+    given = {name: getattr(study, name) for name in ("plain", "undistorted", "maps")}
+    found = {name: Path(text).resolve() if text else None for name, text in given.items()}
+    return Sets(Path(study.data).resolve(), **found)
+
+
+def run_all(runs: Runs, names: list[str], minutes: float) -> dict[str, str]:
+    """Run what is missing; returns why which rows have no figures."""
+    from rich.console import Console
+
+    from retrieval.compare_runs import NotRunError
+
+    console, began, why_not = Console(stderr=True), time.monotonic(), {}
+    for number, name in enumerate(names, 1):
+        if runs.is_tested(name):
+            continue
+        if (time.monotonic() - began) / 60 >= minutes:
+            why_not[name] = f"--minutes {minutes:g} were over; run the command again to go on"
+            continue
+        what = f"{name}, {number} of {len(names)}; its log is {runs.folder(name) / 'log'}"
+        with console.status(what, spinner="dots"):
+            console.print(what, highlight=False, markup=False)
+            try:
+                runs.run(name)
+            except NotRunError as error:
+                why_not[name] = str(error)
+                console.print(f"{name}: not run: {error}", highlight=False, markup=False)
+    return why_not
+
+
+def compare(out: Path, study: Study, names: list[str], minutes: float, device: str) -> bool:
+    """Run, report and print; returns whether every row has figures.
+
+    Raises:
+        ValueError, OSError: the folder holds another study, or the set cannot be read.
+    """
+    from data.places import read_places
+    from retrieval.compare_report import write_report
+    from retrieval.compare_runs import SPLITS, Runs
+    from retrieval.compare_table import read_rows
+
+    out = out.resolve()
+    open_folder(out, study)
+    sets = sets_of(out, study, names)
+    for split in ("train", *SPLITS):
+        read_places(sets.city, split)  # refuses before hours of work
+    runs = Runs(out, sets, study.flags, study.train_flags, study.scale, device)
+    why_not = run_all(runs, names, minutes)
+    text = write_report(out, read_rows(runs, names, why_not), study.about())
+    sys.stdout.write(text)
+    sys.stderr.write(f"table and plot: {out}\n")
+    return not why_not
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m retrieval.compare",
+        description="Compare methods of place recognition on one set.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--out", type=Path, required=True, metavar="DIR", help="runs, tables and plot go here")
+    add("--data", default="", metavar="DIR", help="set of places; else a synthetic town is made")
+    add("--plain", default="", metavar="DIR", help="its places cut plainly out of panoramas")
+    add("--undistorted", default="", metavar="DIR", help="its places undistorted out of them")
+    add("--maps", default="", metavar="DIR", help="segmentation maps of --data")
+    add("--methods", nargs="+", choices=METHODS, default=DEFAULT, metavar="NAME",
+        help=f"those that they stand on come with them: {', '.join(METHODS)}")  # fmt: skip
+    add("--backbone", default=Study.backbone, help="of all rows; recipe: each recipe's own")
+    add("--train_flags", default="", help="further flags of retrieval.train, for all trainings")
+    add("--minutes", type=float, default=float("inf"), help="start no further method after so long")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where models run")
+    add("--fast", action="store_true", help="try the machinery on a tiny town")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compare from the command line; 1 where a row could not be run."""
+    parser = build_parser()
+    options: dict[str, Any] = vars(parser.parse_args(arguments))
+    if options["fast"] and options["data"]:
+        parser.error("--fast makes a tiny town of its own; leave out --data")
+    names = ("data", "plain", "undistorted", "maps", "backbone")
+    shared = {name: options[name] for name in names}
+    if any(shared[name] for name in names[1:4]) and not options["data"]:
+        parser.error("--plain, --undistorted and --maps go with --data")
+    study = Study(**shared, train_flags=options["train_flags"], is_fast=options["fast"])
+    try:
+        rows = with_bases(options["methods"])
+        whole = compare(options["out"], study, rows, options["minutes"], options["device"])
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0 if whole else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
