@@ -3,7 +3,7 @@
     python -m benchmarks.cleaning [--photos DIR --count 32 --short_side 640 --device auto]
 
 Both ways go from files to shares of buildings, decoding included, as `setup.clean_places` runs them
-(models/building_share_sources.py, models/building_share_model.py). The segmentation network has the
+(models/building/sources.py, models/building/model.py). The segmentation network has the
 size of SegFormer-B0 with ADE20K's 150 classes, the smallest that is in use, so the ratio is the
 least to expect; the regressor is a ResNet18 at 128 px. Both have RANDOM weights: speed only, how
 well one stands in for the other is what `python -m models.building_share train` reports. Goal: 10
@@ -24,8 +24,8 @@ import torch
 import transformers
 from PIL import Image
 
-from models.building_share_model import ModelShares, ShareRegressor
-from models.building_share_sources import SegmenterShares, ShareSource
+from models.building.model import ModelShares, ShareRegressor
+from models.building.sources import SegmenterShares, ShareSource
 from models.devices import pick_device
 from models.segmentation.segmenter import Segmenter
 

@@ -4,7 +4,7 @@
     python -m models.building_share train --photos DIR --maps MAPS --out runs/buildings
 
 The segmentation network, or the maps that it drew before, says the share of each photo once
-(shares.jsonl); the light one learns to say the same (models/building_share_model.py). What comes
+(shares.jsonl); the light one learns to say the same (models/building/model.py). What comes
 out is a model for `python -m setup.clean_places --model`, and held_out.json: rank correlation
 (Spearman) and mean absolute error on photos that it was not trained on, with intervals. The same
 command with --resume goes on where it was stopped.
@@ -23,8 +23,8 @@ from data.photo_journal import PhotoJournal
 from partitioning.atomic_file import atomic_path
 
 if TYPE_CHECKING:
-    from models.building_share_sources import ShareSource
-    from models.building_share_training import Settings, Taught
+    from models.building.sources import ShareSource
+    from models.building.training import Settings, Taught
 
 JOURNAL = "shares.jsonl"
 FEW = 10  # photos; fewer teach nothing that could be judged
@@ -37,8 +37,8 @@ def teach(options: argparse.Namespace) -> str:
         ValueError, OSError: what the user gave cannot be learned from; the message says why.
     """
     # Here and not above: torch takes a second, which --help can do without.
-    from models.building_share_model import save_share_model
-    from models.building_share_training import in_words, train
+    from models.building.model import save_share_model
+    from models.building.training import in_words, train
     from models.inpainting.photos import find_photos
 
     paths = find_photos(options.photos)
@@ -71,7 +71,7 @@ def settings_of(options: argparse.Namespace) -> "Settings":
     Raises:
         ValueError: one is out of range.
     """
-    from models.building_share_training import Settings
+    from models.building.training import Settings
 
     names = ("backbone", "pretrained", "size", "epochs", "batch", "lr", "seed", "device", "workers")
     return Settings(**{name: getattr(options, name) for name in names})
@@ -84,7 +84,7 @@ def teacher(options: argparse.Namespace) -> "ShareSource":
         ValueError: it cannot be had, or knows no buildings.
     """
     from data.stored_maps import StoredMaps
-    from models.building_share_sources import MapShares, SegmenterShares
+    from models.building.sources import MapShares, SegmenterShares
 
     classes = tuple(options.classes or ())
     if options.maps:

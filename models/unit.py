@@ -6,9 +6,9 @@
 Liu et al., "Unsupervised Image-to-Image Translation Networks", 2017,
 https://arxiv.org/abs/1703.00848; defaults are its reference run. Folders are searched through; with
 `--day_note day --night_note night` both sides may lie in one set of places, told apart by their
-names. What comes out in runs/NAME: the translator (models/unit_model.py), checkpoints, losses.csv
-and samples/, a line a photo: itself, itself again, as the other side, and back. A run that was
-stopped goes on with --resume, exactly. Train on the copy too: `python -m retrieval.train
+names. What comes out in runs/NAME: the translator (models/translation/model.py), checkpoints,
+losses.csv and samples/, a line a photo: itself, itself again, as the other side, and back. A run
+that was stopped goes on with --resume, exactly. Train on the copy too: `python -m retrieval.train
 --extra_data PLACES_night`. The reference's sizes want a GPU; on a CPU take --dim 16 --crop 64
 --short_side 64 --scales 2 --discriminator_layers 3.
 """
@@ -20,10 +20,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.unit_settings import UnitSettings, add_unit_flags, unit_settings_of
+from models.translation.settings import UnitSettings, add_unit_flags, unit_settings_of
 
 if TYPE_CHECKING:
-    from models.unit_run import Run
+    from models.translation.run import Run
 
 
 def train(options: dict[str, Any], settings: UnitSettings) -> None:
@@ -33,10 +33,10 @@ def train(options: dict[str, Any], settings: UnitSettings) -> None:
         ValueError, OSError: what the user gave cannot be trained on; the message says why.
     """
     from models.devices import pick_device
-    from models.unit_losses import build_perceptual
-    from models.unit_photos import SidePhotos, find_side
-    from models.unit_run import Run
-    from models.unit_training import UnitTraining
+    from models.translation.losses import build_perceptual
+    from models.translation.photos import SidePhotos, find_side
+    from models.translation.run import Run
+    from models.translation.training import UnitTraining
 
     sides = {
         side: SidePhotos(side, find_side(options[side], options[f"{side}_note"]), settings)
@@ -68,10 +68,10 @@ def translate(options: dict[str, Any]) -> None:
         ValueError, OSError: it cannot be made; the message says why.
     """
     from models.devices import pick_device
-    from models.unit_model import load_unit
-    from models.unit_photos import find_side
-    from models.unit_run import shown
-    from models.unit_translation import Translation, translate_photos
+    from models.translation.model import load_unit
+    from models.translation.photos import find_side
+    from models.translation.run import shown
+    from models.translation.translate import Translation, translate_photos
 
     job = Translation(options["data"], options["output"], options["to"])
     model, device = load_unit(options["model"]), pick_device(options["device"])
