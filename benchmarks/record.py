@@ -36,7 +36,19 @@ SCRIPTS = (
     "train_throughput",
     "aggregators",
     "recall",
+    "geowarp",
+    "panorama",
+    "cleaning",
+    "collect",
 )
+# Further runs of a script, each after the one with no arguments of its own.
+FURTHER = {
+    "download": (
+        ("--pause_s", "0.25", "--urls", "6000", "--rows", "10000"),
+        ("--short_px", "1536", "--urls", "3000", "--rows", "10000"),
+    ),
+    "recall": (("--rows", "1000000", "--queries", "10000"),),
+}
 TAKE_PHOTOS = ("decode", "reader", "stream")
 HEAD = """# Measured speed
 
@@ -53,21 +65,29 @@ def processor() -> str:
     return f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads"
 
 
-def section(script: str, arguments: list[str]) -> str:
-    """Run one benchmark; its output under its command, with date and machine."""
-    command = ["-m", f"benchmarks.{script}", *arguments]
+def block(script: str, arguments: list[str], hidden: list[str]) -> str:
+    """Run one benchmark; its output under its command, paths of this machine hidden."""
+    command = ["-m", f"benchmarks.{script}", *arguments, *hidden]
     print(f"$ python {' '.join(command)}", flush=True)
     answer = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
     print(answer.stdout, answer.stderr if answer.returncode else "", sep="", flush=True)
     if answer.returncode:
         raise SystemExit(f"error: benchmarks.{script} failed")
-    shown = " ".join(arg if not arg.startswith(("/", "..")) else "DIR" for arg in command)
-    output = answer.stdout.replace(arguments[1], "DIR") if arguments else answer.stdout
-    return (
-        f"## {script}\n\n{datetime.date.today().isoformat()}, {processor()}, Python "
-        f"{platform.python_version()}, torch {torch.__version__.partition('+')[0]}\n\n"
-        f"```\n$ python {shown}\n{output.rstrip()}\n```\n"
+    paths = [argument for argument in hidden if not argument.startswith("--")]
+    shown = f"$ python {' '.join(command)}\n{answer.stdout.rstrip()}"
+    for path in paths:
+        shown = shown.replace(path, "DIR")
+    return f"```\n{shown}\n```\n"
+
+
+def section(script: str, hidden: list[str]) -> str:
+    """All runs of one benchmark, with date and machine."""
+    blocks = [block(script, list(more), hidden) for more in ((), *FURTHER.get(script, ()))]
+    machine = (
+        f"{datetime.date.today().isoformat()}, {processor()}, Python {platform.python_version()}, "
+        f"torch {torch.__version__.partition('+')[0]}"
     )
+    return "\n".join([f"## {script}\n\n{machine}\n", *blocks])
 
 
 def sections(text: str) -> dict[str, str]:
@@ -84,12 +104,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=SCRIPTS, help="which to run")
     options = parser.parse_args()
     for name in options.only:
-        arguments = []
+        hidden: list[str] = []
         if options.photos and name in TAKE_PHOTOS:
-            arguments = ["--photos", str(options.photos)]
+            hidden = ["--photos", str(options.photos)]
         if options.img2dataset_python and name == "download":
-            arguments = ["--img2dataset_python", str(options.img2dataset_python)]
-        measured = section(name, arguments)
+            hidden = ["--img2dataset_python", str(options.img2dataset_python)]
+        measured = section(name, hidden)
         known = sections(RESULTS.read_text()) if RESULTS.is_file() else {}
         ordered = {key: known[key] for key in SCRIPTS if key in known} | known | {name: measured}
         with atomic_path(RESULTS) as temporary:

@@ -74,8 +74,9 @@ def test_recall_is_that_of_a_plain_loop(tested, model, town):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_runs_with_pca(tested, method):
     out, report = tested(
-        "--test_method", method, "--pca_dim", "6", "--whiten", "--save_descriptors"
-    )
+        "--test_method", method, "--pca_dim", "6", "--whiten", "--save_descriptors",
+        "--crop_px", "32",
+    )  # fmt: skip
     assert report["dim"] == 6
     stored = np.load(out / "descriptors" / "queries.npy")
     assert stored.shape == (
