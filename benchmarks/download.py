@@ -219,9 +219,8 @@ def main() -> None:
     bodies, count = photographs(options.photos, options.short_px, count=64), options.urls
     kind = f"photos of {options.photos}" if options.photos else "SYNTHETIC photos"
     mean_kb = sum(map(len, bodies)) / len(bodies) / 1000
-    print(
-        f"{count:,} URLs, {kind} of {options.short_px} px, {mean_kb:.0f} kB; pause {options.pause_s} s"
-    )
+    what = f"{kind} of {options.short_px} px, {mean_kb:.0f} kB"
+    print(f"{count:,} URLs, {what}; pause {options.pause_s} s")
     with tempfile.TemporaryDirectory() as name, serving(bodies, options.pause_s) as root:
         bare_s = asyncio.run(fetch_bare(root, count))
         print(f"bare loop: {count / bare_s:.0f} URLs/s")
