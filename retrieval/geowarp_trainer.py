@@ -1,0 +1,237 @@
+"""The training loop of GeoWarp: three losses, a checkpoint after each epoch, exact resuming.
+
+All that is drawn at random is a function of the seed, the epoch and the step, so a checkpoint holds
+the random state as its two numbers: a run killed at any moment and resumed ends with the weights of
+the run that was not.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from itertools import repeat
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.geowarp import GeoWarp, dense_features
+from models.geowarp_losses import consistency_loss, features_loss, self_supervised_loss
+from models.training.checkpoint import (
+    AtomicCheckpointIO,
+    checkpoints_in,
+    newest_readable,
+    prune,
+    step_path,
+)
+from retrieval.bars import bar
+from retrieval.geowarp_settings import GeoWarpSettings
+from retrieval.geowarp_views import Epochs, ViewPairs
+
+WARM_STEPS = 50  # of the cosine schedule
+LOSSES = ("self_supervised", "consistency", "features_wise")
+_STREAM = 4  # of random numbers; others are in geowarp_views and geowarp_weak_pairs
+
+PhotoPairs = tuple[Tensor, Tensor]
+
+
+class Sources(NamedTuple):
+    """What is learned from; each gives the batches of an epoch.
+
+    Attributes:
+        views: Synthetic pairs; None where their loss has no weight.
+        photos: Pairs of photos of one place; None likewise.
+    """
+
+    views: Epochs | None
+    photos: Callable[[int], Iterator[PhotoPairs]] | None
+
+
+class GeoWarpTrainer:
+    """Trains the regression of a GeoWarp.
+
+    Args:
+        model: On its device.
+        settings: How.
+        directory: Of the checkpoints.
+        binding: What a resumed run must have alike, beside the settings; plain types.
+        seed: Of all that is drawn.
+
+    Attributes:
+        history: Of each epoch: mean losses, what `measure` said, pairs that could not be warped.
+    """
+
+    def __init__(
+        self,
+        model: GeoWarp,
+        settings: GeoWarpSettings,
+        directory: Path,
+        binding: dict[str, Any],
+        seed: int,
+    ) -> None:
+        self.model, self.settings, self.directory = model, settings, directory
+        # More epochs may be asked for; under the cosine schedule they change every step.
+        own = {k: v for k, v in settings.plain().items() if k != "epochs"}
+        if settings.schedule == "cosine":
+            own["epochs"] = settings.epochs
+        self.binding, self.seed = {**binding, **own, "seed": seed}, seed
+        self.optimizer = optimizer_of(model.regression, settings)
+        self.history: list[dict[str, Any]] = []
+        self._degenerate = 0
+
+    def resume(self) -> None:
+        """Go on from the newest whole checkpoint.
+
+        Raises:
+            ValueError: there is none, or one of other settings.
+        """
+        path = newest_readable(self.directory)
+        if path is None:
+            raise ValueError(
+                f"--resume: no checkpoint in {self.directory}; leave out --resume to start"
+            )
+        held = AtomicCheckpointIO().load_checkpoint(path)
+        theirs = held.get("binding", {})
+        other = [f"{k} {theirs.get(k)}, now {v}" for k, v in self.binding.items()
+                 if theirs.get(k) != v]  # fmt: skip
+        if other:
+            raise ValueError(
+                f"the run to resume had other settings: {'; '.join(other)}; give them again, or "
+                "take another --out"
+            )
+        self.model.regression.load_state_dict(held["regression"])
+        self.optimizer.load_state_dict(held["optimizer"])
+        self.history = held["history"]
+
+    def refuse_used(self) -> None:
+        """Raise ValueError where a run would be overwritten."""
+        if checkpoints_in(self.directory):
+            raise ValueError(
+                f"{self.directory.parent} holds a run: go on with it by --resume, or take another "
+                "--out"
+            )
+
+    def fit(self, sources: Sources, measure: Callable[[], dict[str, float]] | None = None) -> None:
+        """Train the epochs that are left.
+
+        Args:
+            sources: What to learn from.
+            measure: Called after each epoch; what it says goes into the history.
+
+        Raises:
+            ValueError: a loss is no longer a finite number, or no photo can be read.
+            OSError: a checkpoint cannot be written.
+        """
+        self.model.train()
+        for epoch in range(len(self.history), self.settings.epochs):
+            entry: dict[str, Any] = {"epoch": epoch + 1, **self._epoch(epoch, sources)}
+            if measure:
+                entry |= measure()
+            self.history.append(entry)
+            self._save(epoch + 1)
+            _tell(entry)
+        self.model.eval()
+
+    def _epoch(self, epoch: int, sources: Sources) -> dict[str, float]:
+        """Train one epoch; mean losses, and how many pairs could not be warped."""
+        steps, self._degenerate = self.settings.iterations_per_epoch, 0
+        views = sources.views(epoch) if sources.views else repeat(None)
+        photos = sources.photos(epoch) if sources.photos else repeat(None)
+        sums, done = dict.fromkeys(LOSSES, 0.0), 0
+        with bar(f"epoch {epoch + 1} of {self.settings.epochs}: steps", steps) as on_done:
+            for step, (made, taken) in enumerate(zip(views, photos, strict=False)):
+                losses = self._step(epoch * steps + step, made, taken)
+                sums = {name: sums[name] + losses.get(name, 0.0) for name in LOSSES}
+                done += 1
+                on_done(1)
+        if not done:
+            raise ValueError("no photo of a whole epoch could be read")
+        return {name: total / done for name, total in sums.items()} | {
+            "not_warped": self._degenerate
+        }
+
+    def _step(
+        self, step: int, views: ViewPairs | None, photos: PhotoPairs | None
+    ) -> dict[str, float]:
+        """One step of the optimiser; each loss frees its graph before the next is built."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate(self.settings, step)
+        self.optimizer.zero_grad()
+        found: dict[str, float] = {}
+        for name, weight, loss in self._losses(step, views, photos):
+            (weight * loss).backward()
+            found[name] = weight * float(loss.detach())
+            self._check(name, found[name], step)
+        norm = nn.utils.get_total_norm(
+            [p.grad for p in self.model.regression.parameters() if p.grad is not None]
+        )
+        self._check("gradient", float(norm), step)
+        self.optimizer.step()
+        return found
+
+    def _losses(
+        self, step: int, views: ViewPairs | None, photos: PhotoPairs | None
+    ) -> Iterator[tuple[str, float, Tensor]]:
+        """Name, weight and value of each loss, one after the other."""
+        model, weights = self.model, self.settings
+        if views is not None:
+            ways = model.both_ways(views.a, views.b)
+            yield LOSSES[0], weights.ss_w, self_supervised_loss(*ways, views.truth)
+        if photos is not None and weights.consistency_w:
+            yield LOSSES[1], weights.consistency_w, self._consistency(*photos)
+        if photos is not None and weights.features_wise_w:
+            random = np.random.default_rng([self.seed, _STREAM, step])
+            generator = torch.Generator().manual_seed(int(random.integers(2**62)))
+            compared = features_loss(model, *photos, generator)
+            self._degenerate += compared.degenerate
+            yield LOSSES[2], weights.features_wise_w, compared.value
+
+    def _consistency(self, a: Tensor, b: Tensor) -> Tensor:
+        with torch.no_grad():
+            maps = self.model.maps(torch.cat([a, b, a.flip(-1), b.flip(-1)]))
+            straight, mirrored = dense_features(maps).chunk(2)
+        forth, back = self.model.both_ways(*straight.chunk(2))
+        return consistency_loss(forth, back, *self.model.both_ways(*mirrored.chunk(2)))
+
+    def _check(self, name: str, value: float, step: int) -> None:
+        if not math.isfinite(value):
+            raise ValueError(
+                f"{name} became {value} at step {step + 1}: lower --lr, which is "
+                f"{self.settings.lr:g}, or the weight of that loss; the checkpoints of "
+                f"{len(self.history)} epochs in {self.directory} are whole"
+            )
+
+    def _save(self, epoch: int) -> None:
+        checkpoint = {
+            "regression": self.model.regression.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "history": self.history,
+            "binding": self.binding,
+        }
+        path = step_path(self.directory, epoch * self.settings.iterations_per_epoch)
+        AtomicCheckpointIO().save_checkpoint(checkpoint, path)
+        prune(self.directory)
+
+
+def optimizer_of(regression: nn.Module, settings: GeoWarpSettings) -> torch.optim.Optimizer:
+    """The settings' optimiser; Adam with decoupled weight decay."""
+    options: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+    if settings.optimizer == "adam":
+        return torch.optim.AdamW(regression.parameters(), **options)
+    return torch.optim.SGD(regression.parameters(), momentum=0.9, **options)
+
+
+def rate(settings: GeoWarpSettings, step: int) -> float:
+    """Learning rate of a step; cosine begins with a straight rise."""
+    if settings.schedule == "constant":
+        return settings.lr
+    share = step / (settings.epochs * settings.iterations_per_epoch)
+    warm = min(1.0, (step + 1) / WARM_STEPS)
+    return settings.lr * warm * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _tell(entry: dict[str, Any]) -> None:
+    figures = "  ".join(f"{k} {v:.4f}" for k, v in entry.items() if isinstance(v, float))
+    lost = f"  pairs not warped {entry['not_warped']}" if entry["not_warped"] else ""
+    sys.stderr.write(f"epoch {entry['epoch']}: {figures}{lost}\n")
