@@ -4,7 +4,7 @@
 
 Goal: 1.5x one pass of the backbone over one photo of the same size, on a CPU, the query's own pass
 included. The candidates' feature maps are there, as they are once a query before has asked for them
-(retrieval/geowarp_reranker.py keeps them). The alternative is the source's way: a query is encoded
+(retrieval/geowarp/reranker.py keeps them). The alternative is the source's way: a query is encoded
 anew with each candidate, and both warped photos of each pair once more, 20 passes. The regression
 costs the same whatever the backbone, so that a small one cannot reach the goal; it stands in the
 table as it is. Weights are random: time does not depend on them.
@@ -25,7 +25,7 @@ from torch import Tensor
 from models.geowarp import GeoWarp
 from models.homography import warp
 from models.local_features import build_extractor
-from retrieval.geowarp_reranker import scores_of_maps
+from retrieval.geowarp.reranker import scores_of_maps
 
 CANDIDATES, REPEATS, GOAL = 5, 5, 1.5
 BACKBONES = ("resnet50:480x640", "vit_base_patch16_224:224x224", "efficientnet_lite0:240x240")

@@ -2,7 +2,7 @@
 
     python -m retrieval.compare --out runs/compare [--data DIR --methods gem netvlad +night]
 
-Trains, where a method trains, and tests each method (retrieval/compare_methods.py) on validation
+Trains, where a method trains, and tests each method (retrieval/comparing/methods.py) on validation
 and test, and prints R@1, R@5, R@10, R@20, their mean R_avg and minutes, each method's gain over the
 one it stands on with its paired interval, and in words what helps and what does not. Into --out:
 comparison.md, .csv, .png, and a folder for each method.
@@ -22,17 +22,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval.compare_methods import DEFAULT, METHODS, wanted_sets, with_bases
-from retrieval.compare_study import Study, open_folder
+from retrieval.comparing.methods import DEFAULT, METHODS, wanted_sets, with_bases
+from retrieval.comparing.study import Study, open_folder
 
 if TYPE_CHECKING:
-    from retrieval.compare_runs import Runs
-    from retrieval.compare_sets import Sets
+    from retrieval.comparing.runs import Runs
+    from retrieval.comparing.sets import Sets
 
 
 def sets_of(out: Path, study: Study, names: list[str]) -> Sets:
     """The user's sets, or the synthetic ones, made where they are missing."""
-    from retrieval.compare_sets import Sets, make_toy_sets
+    from retrieval.comparing.sets import Sets, make_toy_sets
 
     if not study.data:
         return make_toy_sets(out, study.is_fast, wanted_sets(names))
@@ -45,7 +45,7 @@ def run_all(runs: Runs, names: list[str], minutes: float) -> dict[str, str]:
     """Run what is missing; returns why which rows have no figures."""
     from rich.console import Console
 
-    from retrieval.compare_runs import NotRunError
+    from retrieval.comparing.runs import NotRunError
 
     console, began, why_not = Console(stderr=True), time.monotonic(), {}
     for number, name in enumerate(names, 1):
@@ -72,9 +72,9 @@ def compare(out: Path, study: Study, names: list[str], minutes: float, device: s
         ValueError, OSError: the folder holds another study, or the set cannot be read.
     """
     from data.places import read_places
-    from retrieval.compare_report import write_report
-    from retrieval.compare_runs import SPLITS, Runs
-    from retrieval.compare_table import read_rows
+    from retrieval.comparing.report import write_report
+    from retrieval.comparing.runs import SPLITS, Runs
+    from retrieval.comparing.table import read_rows
 
     out = out.resolve()
     open_folder(out, study)

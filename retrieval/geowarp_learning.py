@@ -3,7 +3,7 @@
     python -m retrieval.geowarp_learning --data DIR [DIR ...] --out downloads/geowarp_learning
 
 Any folders of photos. One place in five is held out: photos named alike but for a number stay on
-one side (retrieval/geowarp_split.py). Only the self-supervised loss teaches. The error is the mean
+one side (retrieval/geowarp/split.py). Only the self-supervised loss teaches. The error is the mean
 distance of the eight corners from the truth, half of a picture's side being 1, as a part of the
 error of the guess that both views show the same; its interval is a bootstrap over the places held
 out. About ten minutes on one core for 150 photos.
@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.evaluation.intervals import bootstrap_interval
-from retrieval.geowarp_settings import GeoWarpSettings
-from retrieval.geowarp_split import photos_in, place_of, split_by_place
+from retrieval.geowarp.settings import GeoWarpSettings
+from retrieval.geowarp.split import photos_in, place_of, split_by_place
 
 if TYPE_CHECKING:
     from models.geowarp import GeoWarp
-    from retrieval.geowarp_views import BankedViews
+    from retrieval.geowarp.views import BankedViews
 
 HELD_OUT, VIEWS, SIZE = 0.2, 12, (240, 240)
 SETTINGS = GeoWarpSettings(
@@ -92,9 +92,9 @@ def learn(
     from models.embedder import Embedder, EmbedderSettings
     from models.geowarp import GeoWarp
     from retrieval.descriptor_cache import Engine
-    from retrieval.geowarp_sources import build_held_out, errors_of
-    from retrieval.geowarp_trainer import GeoWarpTrainer, Sources
-    from retrieval.geowarp_views import BankedViews
+    from retrieval.geowarp.sources import build_held_out, errors_of
+    from retrieval.geowarp.trainer import GeoWarpTrainer, Sources
+    from retrieval.geowarp.views import BankedViews
     from retrieval.train_geowarp import finish
 
     taught, held_out = split_by_place(photos_in(*folders), HELD_OUT)
@@ -114,7 +114,7 @@ def learn(
 
 def measure(model: GeoWarp, asked: BankedViews) -> Learned:
     """Errors on views, and the interval of their ratio: places are drawn, not views."""
-    from retrieval.geowarp_views import corner_errors
+    from retrieval.geowarp.views import corner_errors
 
     ours, identity = corner_errors(model, asked)
     paths = [asked.photos.paths[row] for row in asked.rows]

@@ -144,7 +144,7 @@ class Reranked(NamedTuple):
 def geowarp(settings: RerankSettings, engine: Engine) -> Reranker:
     """Models/geowarp.py on the model of `retrieval.train_geowarp`."""
     from models.geowarp_file import load_geowarp
-    from retrieval.geowarp_reranker import GeoWarpReranker
+    from retrieval.geowarp.reranker import GeoWarpReranker
 
     return GeoWarpReranker(load_geowarp(settings.model), engine, settings.warped)
 

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from retrieval.geowarp_settings import GeoWarpSettings, add_setting_flags, settings_of
+from retrieval.geowarp.settings import GeoWarpSettings, add_setting_flags, settings_of
 from retrieval.place_recipe import PlaceRecipe, add_flags, recipe_of
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def train(recipe: PlaceRecipe, settings: GeoWarpSettings, origin: Origin) -> War
     """
     import torch
 
-    from retrieval.geowarp_sources import build_held_out, build_sources, errors_of, find_photos
-    from retrieval.geowarp_trainer import GeoWarpTrainer
+    from retrieval.geowarp.sources import build_held_out, build_sources, errors_of, find_photos
+    from retrieval.geowarp.trainer import GeoWarpTrainer
     from retrieval.train import engine_of
 
     recipe, settings = _made_fast(recipe, settings)

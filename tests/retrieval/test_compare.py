@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 
 from data.places import read_places
-from retrieval import compare_runs
 from retrieval.compare import main
-from retrieval.compare_methods import DEFAULT, METHODS, Step, wanted_sets, with_bases
-from retrieval.compare_report import sentences
-from retrieval.compare_runs import NotRunError, Runs, clocked, minutes_of
-from retrieval.compare_sets import Sets, make_toy_sets
-from retrieval.compare_study import FAST_FLAGS, TOY_FLAGS, Study, open_folder
-from retrieval.compare_table import Gain, Row, _note, gains_of
+from retrieval.comparing import runs as compare_runs
+from retrieval.comparing.methods import DEFAULT, METHODS, Step, wanted_sets, with_bases
+from retrieval.comparing.report import sentences
+from retrieval.comparing.runs import NotRunError, Runs, clocked, minutes_of
+from retrieval.comparing.sets import Sets, make_toy_sets
+from retrieval.comparing.study import FAST_FLAGS, TOY_FLAGS, Study, open_folder
+from retrieval.comparing.table import Gain, Row, _note, gains_of
 from retrieval.place_recipe import PlaceRecipe
 from retrieval.recall_report import measure, write_report
 
@@ -100,7 +100,7 @@ def commands(monkeypatch):
 
 @pytest.fixture
 def no_plot(monkeypatch):
-    monkeypatch.setattr("retrieval.compare_report.draw", lambda *arguments: None)
+    monkeypatch.setattr("retrieval.comparing.report.draw", lambda *arguments: None)
 
 
 def _write_result(place, data, split, method):

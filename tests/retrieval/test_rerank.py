@@ -14,8 +14,8 @@ from models.homography import warp
 from models.local_features import MapExtractor
 from retrieval.descriptor_cache import Engine
 from retrieval.evaluate import Share
-from retrieval.geowarp_reranker import GeoWarpReranker
-from retrieval.geowarp_views import shown_to
+from retrieval.geowarp.reranker import GeoWarpReranker
+from retrieval.geowarp.views import shown_to
 from retrieval.nearest import Nearest
 from retrieval.recall_report import Recalls, measure
 from retrieval.rerank import (
@@ -161,7 +161,7 @@ def test_the_query_is_encoded_once_and_candidates_once_for_all(photos, monkeypat
 
 
 def test_the_cache_is_bounded(photos, monkeypatch):
-    monkeypatch.setattr("retrieval.geowarp_reranker.CACHE_BYTES", 6 * 15 * 20 * 4 * 3)
+    monkeypatch.setattr("retrieval.geowarp.reranker.CACHE_BYTES", 6 * 15 * 20 * 4 * 3)
     reranker = GeoWarpReranker(warp_model(), Engine(workers=0))
     alone = reranker(photos[0], photos[1:])
     assert len(reranker._maps) == 3

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from partitioning.atomic_file import atomic_path
-from retrieval.compare_methods import METHODS
-from retrieval.compare_runs import SPLITS
-from retrieval.compare_table import AVERAGE, RECALLS, Row, plain, seed_movement
+from retrieval.comparing.methods import METHODS
+from retrieval.comparing.runs import SPLITS
+from retrieval.comparing.table import AVERAGE, RECALLS, Row, plain, seed_movement
 
 NAME = "comparison"
 COLUMNS = (*RECALLS, AVERAGE)

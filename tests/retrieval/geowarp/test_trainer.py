@@ -9,9 +9,9 @@ from models.geowarp import GeoWarp, Quads
 from models.geowarp_losses import self_supervised_loss
 from models.geowarp_pairs import random_views
 from models.local_features import MapExtractor
-from retrieval.geowarp_settings import GeoWarpSettings
-from retrieval.geowarp_trainer import GeoWarpTrainer, Sources, optimizer_of, rate
-from retrieval.geowarp_views import ViewPairs
+from retrieval.geowarp.settings import GeoWarpSettings
+from retrieval.geowarp.trainer import GeoWarpTrainer, Sources, optimizer_of, rate
+from retrieval.geowarp.views import ViewPairs
 
 FEW = {"epochs": 3, "iterations_per_epoch": 2, "train_batch": 2, "optimizer": "adam", "lr": 1e-3}
 

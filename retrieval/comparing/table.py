@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from data.places import read_places
 from models.evaluation.intervals import bootstrap_interval
 from models.evaluation.paired_test import difference_interval
-from retrieval.compare_methods import METHODS
-from retrieval.compare_runs import RESULT, SPLITS, Runs, minutes_of
+from retrieval.comparing.methods import METHODS
+from retrieval.comparing.runs import RESULT, SPLITS, Runs, minutes_of
 from retrieval.recall_report import AVERAGED, averaged_hits
 from retrieval.rerank import BEFORE
 

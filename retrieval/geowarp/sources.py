@@ -11,11 +11,11 @@ from data.places import find_photos as photos_of_split
 from models.embedder import Embedder
 from models.geowarp import GeoWarp
 from retrieval.descriptor_cache import Engine
-from retrieval.geowarp_settings import GeoWarpSettings
-from retrieval.geowarp_split import photos_in, split_by_place
-from retrieval.geowarp_trainer import Sources
-from retrieval.geowarp_views import BankedViews, NewViews, corner_errors
-from retrieval.geowarp_weak_pairs import WeakPairs, find_weak_pairs
+from retrieval.geowarp.settings import GeoWarpSettings
+from retrieval.geowarp.split import photos_in, split_by_place
+from retrieval.geowarp.trainer import Sources
+from retrieval.geowarp.views import BankedViews, NewViews, corner_errors
+from retrieval.geowarp.weak_pairs import WeakPairs, find_weak_pairs
 from retrieval.place_evaluation import say
 from retrieval.place_recipe import PlaceRecipe
 

@@ -20,7 +20,7 @@ from models.geowarp import GeoWarp, Quads, dense_features
 from models.geowarp_file import WarpModel
 from models.homography import is_degenerate, warp, whole
 from retrieval.descriptor_cache import Engine
-from retrieval.geowarp_views import shown_to
+from retrieval.geowarp.views import shown_to
 
 WARPED = ("maps", "photos")
 CACHE_BYTES = 2**30  # of candidates' maps: neighbouring queries share candidates

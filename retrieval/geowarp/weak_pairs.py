@@ -15,7 +15,7 @@ from models.embedder import Embedder
 from models.geowarp import GeoWarp
 from retrieval.bars import bar
 from retrieval.descriptor_cache import Descriptors, Engine, describe
-from retrieval.geowarp_views import drawn_rows, shown_to
+from retrieval.geowarp.views import drawn_rows, shown_to
 from retrieval.nearest import nearest
 
 ANSWERS = 20  # of each query

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from partitioning.atomic_file import atomic_path
-from retrieval.compare_methods import METHODS
+from retrieval.comparing.methods import METHODS
 
 TOY_FLAGS = (
     "--img_size 80 112 --clusters 16 --trained_blocks 6 --queries_per_epoch 300 "
@@ -43,7 +43,7 @@ class Study:
 
     @property
     def scale(self) -> str:
-        """As `retrieval.compare_runs.Runs`."""
+        """As `retrieval.comparing.runs.Runs`."""
         return "" if self.data else "fast" if self.is_fast else "toy"
 
     @property

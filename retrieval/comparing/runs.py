@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partitioning.atomic_file import atomic_path
-from retrieval.compare_methods import METHODS, Step
-from retrieval.compare_sets import Sets
+from retrieval.comparing.methods import METHODS, Step
+from retrieval.comparing.sets import Sets
 
 ROOT = Path(__file__).parent.parent
 SPLITS = ("val", "test")

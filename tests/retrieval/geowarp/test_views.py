@@ -11,8 +11,8 @@ from models.geowarp import GeoWarp
 from models.homography import warp, whole
 from models.local_features import MapExtractor
 from retrieval.descriptor_cache import Engine
-from retrieval.geowarp_split import photos_in, place_of, split_by_place
-from retrieval.geowarp_views import BankedViews, NewViews, corner_errors, drawn_rows, shown_to
+from retrieval.geowarp.split import photos_in, place_of, split_by_place
+from retrieval.geowarp.views import BankedViews, NewViews, corner_errors, drawn_rows, shown_to
 
 SIZE, SHAPE = (32, 40), (3, 4)
 

@@ -26,8 +26,8 @@ from models.training.checkpoint import (
     step_path,
 )
 from retrieval.bars import bar
-from retrieval.geowarp_settings import GeoWarpSettings
-from retrieval.geowarp_views import Epochs, ViewPairs
+from retrieval.geowarp.settings import GeoWarpSettings
+from retrieval.geowarp.views import Epochs, ViewPairs
 
 WARM_STEPS = 50  # of the cosine schedule
 LOSSES = ("self_supervised", "consistency", "features_wise")

@@ -1,0 +1,1 @@
+"""The parts of `retrieval.train_geowarp`, and its re-ranker."""
