@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from data.toy.city import make_toy_city
 from data.toy.panorama import PLAIN, UNDISTORTED, make_toy_panoramas
-from data.toy.truth import make_mapped_city
+from data.toy.truth import CityShape, make_mapped_city
 
 CITY, MAPS, PANORAMAS = "city", "maps", "panoramas"
 TOWN: dict[str, Any] = {"blocks": (3, 3), "step_m": 10.0, "size": (120, 160), "seed": 2}
@@ -52,7 +52,8 @@ def make_toy_sets(out: Path, is_fast: bool, wanted: set[str]) -> Sets:
         # The photos are there: only their maps are made.
         sets = sets._replace(maps=out / MAPS)
         _made_whole(
-            out / MAPS, lambda folder: make_mapped_city(sets.city, folder, **town, **queries)
+            out / MAPS,
+            lambda folder: make_mapped_city(sets.city, folder, CityShape(**town, **queries)),
         )
     if {"plain", "undistorted"} & wanted:
         folder = out / PANORAMAS
