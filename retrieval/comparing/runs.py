@@ -24,7 +24,7 @@ from partitioning.atomic_file import atomic_path
 from retrieval.comparing.methods import METHODS, Step
 from retrieval.comparing.sets import Sets
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]  # where `python -m` finds the commands
 SPLITS = ("val", "test")
 RESULT = "recalls.json"  # what a test writes last
 WHAT = {
