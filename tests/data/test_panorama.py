@@ -146,7 +146,7 @@ def test_bad_input_is_refused(panorama):
 
 
 def test_any_view_agrees_with_py360convert():
-    """Float positions, not bytes: https://pypi.org/project/py360convert, MIT."""
+    """Float positions, not bytes: https://github.com/sunset1995/py360convert, MIT."""
     peer = pytest.importorskip("py360convert.utils")
     random = np.random.default_rng(5)
     height, width = size = (12, 16)
