@@ -5,11 +5,11 @@
 Ten tiles of 480 x 640 px, 60 degrees wide, out of a SYNTHETIC panorama of 2048 x 1024 px, one
 thread, processor seconds, rounds in turn, the median counts. The loop turns the ray of each pixel
 by matrices and interpolates, in plain Python; it does every 400th pixel, and its time is scaled.
-py360convert (https://github.com/sunset1995/py360convert) keeps its sampling positions from one call to
-the next, as ours does: both are warm. It samples by OpenCV where that is installed, else by scipy;
-which is printed. The first call, without anything kept, is printed too. Its pixels' middles lie on
-the picture's edges, so it is asked for a picture that much narrower, and both must agree. Goals: 5x
-the loop, 1x py360convert.
+py360convert (https://github.com/sunset1995/py360convert) keeps its sampling positions from one call
+to the next, as ours does: both are warm. It samples by OpenCV where that is installed, else by
+scipy; which is printed. The first call, without anything kept, is printed too. Its pixels' middles
+lie on the picture's edges, so it is asked for a picture that much narrower, and both must agree.
+Goals: 5x the loop, 1x py360convert.
 """
 
 import argparse

@@ -4,6 +4,7 @@ SPoC (Babenko and Lempitsky, "Aggregating Deep Convolutional Features for Image 
 https://arxiv.org/abs/1510.07493) is the mean, which after L2 is the sum. GeM: models/gem.py.
 """
 
+import torch
 from torch import Tensor
 
 from models.aggregators.aggregator import Aggregator
@@ -39,5 +40,10 @@ class GeMPool(Aggregator):
     def forward(self, maps: Tensor) -> Tensor:
         """Pool `(B, D, H, W)` to `(B, D)`."""
         p = self.pool.p
-        powers = maps.clamp(min=self.pool.eps).log().mul(p).exp()  # half the time of x ** p
+        powers = maps.clamp(min=self.pool.eps)
+        # By logarithms in half the time of x ** p; in place where no gradient needs what was there.
+        if torch.is_grad_enabled():
+            powers = powers.log().mul(p).exp_()
+        else:
+            powers.log_().mul_(p).exp_()
         return powers.mean(dim=(2, 3)).pow(1 / p)
