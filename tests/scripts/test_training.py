@@ -54,7 +54,7 @@ def test_a_model_learns_where_photos_are(train, shards):
 @pytest.mark.parametrize(
     ("flags", "levels"),
     [
-        ("--s2_cells coarse --inputs rgb", ["coarse"]),
+        pytest.param("--s2_cells coarse --inputs rgb", ["coarse"], marks=pytest.mark.slow),
         ("--s2_cells middle --inputs seg", ["coarse", "middle"]),
     ],
 )

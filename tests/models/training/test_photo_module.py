@@ -208,7 +208,7 @@ def url_of(monkeypatch, tmp_path):
         server.server_close()
 
 
-@pytest.mark.parametrize("has_cells", [True, False])
+@pytest.mark.parametrize("has_cells", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_photos_elsewhere_are_those_here(data, url_of, tmp_path, has_cells):
     folder = tmp_path / "served"
     for split in ("train", "val"):
