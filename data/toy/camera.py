@@ -86,7 +86,7 @@ def photograph(
     background = np.where((up > 0)[..., None], _sky(up, light), _ground(pose, across, up, light))
     picture = np.where(is_wall[..., None], picture, background)
     for _ in range(passers_by):
-        _stand_in_the_way(picture, across, up, depth_m, light, random)
+        stand_in_the_way(picture, across, up, depth_m, light, random)
     picture = picture * light.exposure * (1 + 0.15 * light.warmth * np.array([1, 0, -1]))
     noise = random.normal(0, 0.03 if light.is_night else 0.012, picture.shape)
     return (np.clip(picture + noise, 0, 1) * 255 + 0.5).astype(np.uint8)
@@ -195,7 +195,7 @@ def _ground(
     return grey[..., None] * np.array([1.0, 0.98, 0.95])
 
 
-def _stand_in_the_way(
+def stand_in_the_way(
     picture: NDArray[np.float64],
     across: NDArray[np.float64],
     up: NDArray[np.float64],

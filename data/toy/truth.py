@@ -20,7 +20,7 @@ from rich.progress import track
 from data.seg_classes import SegClasses
 from data.seg_png import encode_seg
 from data.stored_maps import write_classes
-from data.toy.camera import EYE_M, FARTHEST_M, Light, Pose, _stand_in_the_way, cast, photograph
+from data.toy.camera import EYE_M, FARTHEST_M, Light, Pose, cast, photograph, stand_in_the_way
 from data.toy.city import DISTRICTS, QUALITY, district, shots
 from data.toy.town import Town
 from partitioning.atomic_file import atomic_path
@@ -79,7 +79,7 @@ def label(
     # The camera's own brush on a canvas of nothing: what it touches is hidden.
     canvas, random = np.full((height, width, 3), np.nan), np.random.default_rng(seed)
     for _ in range(passers_by):
-        _stand_in_the_way(canvas, across, up, depth_m, Light(), random)
+        stand_in_the_way(canvas, across, up, depth_m, Light(), random)
     seg[~np.isnan(canvas[..., 0])] = PASSER_BY
     return seg
 

@@ -187,7 +187,7 @@ async def _answer(
     if status != 200:
         if (response.content_length or SMALL_BODY_BYTES) < SMALL_BODY_BYTES:
             await response.read()
-        pause_s = _retry_after_s(headers.get("Retry-After", ""))
+        pause_s = retry_after_s(headers.get("Retry-After", ""))
         raise FetchError(f"HTTP {status}", status, status in PASSING_STATUSES, pause_s)
     if response.method == "HEAD":
         return Answer(None, etag, modified)
@@ -205,7 +205,7 @@ async def _answer(
     return Answer(bytes(body), etag, modified)
 
 
-def _retry_after_s(value: str) -> float:
+def retry_after_s(value: str) -> float:
     """Seconds of a Retry-After header, which is a number or a date; 0 where it is neither."""
     if value.isdecimal():
         return float(value)

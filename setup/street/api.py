@@ -21,7 +21,7 @@ from setup.downloading.fetch import (
     PASSING_STATUSES,
     FetchError,
     Limits,
-    _retry_after_s,
+    retry_after_s,
 )
 from setup.street.photo import member, text
 from setup.street.source import Source
@@ -121,7 +121,7 @@ class Api:
             return answer
         if status == 200:
             raise FetchError("strange answer: no JSON", 200, is_passing=True)
-        pause_s = _retry_after_s(response.headers.get("Retry-After", ""))
+        pause_s = retry_after_s(response.headers.get("Retry-After", ""))
         said = self._secret_free(_message(answer))
         raise FetchError(f"HTTP {status}{said}", status, status in PASSING_STATUSES, pause_s)
 
