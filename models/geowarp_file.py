@@ -20,10 +20,11 @@ from torch import Tensor, nn
 
 from models.geowarp import GeoWarp
 from models.local_features import build_extractor
+from models.model_folder import CONFIG, read_config
 from models.weights import load_weights, misfit, sha256_of
 from partitioning.atomic_file import atomic_path
 
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
+WEIGHTS = "model.safetensors"
 KIND = "groundfix geowarp"
 
 
@@ -77,7 +78,7 @@ def load_geowarp(directory: str | Path) -> WarpModel:
         ValueError: a file is missing, damaged, or does not belong to the others.
     """
     directory = Path(directory)
-    config = _config(directory)
+    config = read_config(directory, KIND, "a GeoWarp model", "retrieval.train_geowarp")
     try:
         parts = ExtractorParts(**config["extractor"])
         height, width = (int(side) for side in config["size"])
@@ -133,20 +134,3 @@ def _weights(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
         raise ValueError(f"{path}: holds no dictionary of weights")
     return {name.removeprefix("module."): value for name, value in held.items()}
-
-
-def _config(directory: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((directory / CONFIG).read_text())
-    except FileNotFoundError:
-        raise ValueError(
-            f"{directory} holds no {CONFIG}; a GeoWarp model is what `python -m "
-            "retrieval.train_geowarp --out DIR` writes"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{directory / CONFIG}: {error}") from None
-    if not isinstance(config, dict) or config.get("kind") != KIND:
-        raise ValueError(
-            f"{directory} holds another kind of model; take one of retrieval.train_geowarp"
-        )
-    return config

@@ -7,7 +7,6 @@
 Plain types and safetensors only: nothing in it can run code.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,9 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from models.embedder import Embedder, EmbedderSettings
+from models.model_folder import CONFIG, read_config
+from models.weights import sha256_of
 from partitioning.atomic_file import atomic_path
 
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+WEIGHTS, CARD = "model.safetensors", "README.md"
 KIND = "groundfix place model"
 _CARD_TEXT = """# {name}
 
@@ -81,7 +82,7 @@ def save_place_model(
     weights = {name: value.contiguous() for name, value in embedder.state_dict().items()}
     with atomic_path(directory / WEIGHTS) as temporary:
         save_file(weights, temporary)
-    sha256 = _sha256(directory / WEIGHTS)
+    sha256 = sha256_of(directory / WEIGHTS)
     config = {
         "kind": KIND,
         "embedder": embedder.settings.plain(),
@@ -101,34 +102,19 @@ def load_place_model(directory: str | Path) -> PlaceModel:
         ValueError: a file is missing, damaged, or does not belong to the others.
     """
     directory = Path(directory)
-    config = _config(directory)
+    config = read_config(directory, KIND, "a place model", "retrieval.train")
     try:
         known = {field.name for field in fields(EmbedderSettings)}
         settings = EmbedderSettings(**{k: v for k, v in config["embedder"].items() if k in known})
         height, width = (int(side) for side in config["size"])
         embedder = Embedder(settings, pretrained=False)
-        if _sha256(directory / WEIGHTS) != config["model_sha256"]:
+        if sha256_of(directory / WEIGHTS) != config["model_sha256"]:
             raise ValueError(f"{WEIGHTS} is not the file that {CONFIG} was written with")
         embedder.load_state_dict(load_file(directory / WEIGHTS))
     except (KeyError, TypeError, ValueError, OSError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"{directory}: no whole place model: {error}") from None
     origin = config.get("origin", {})
     return PlaceModel(embedder.eval(), (height, width), origin, config["model_sha256"])
-
-
-def _config(directory: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((directory / CONFIG).read_text())
-    except FileNotFoundError:
-        raise ValueError(
-            f"{directory} holds no {CONFIG}; a place model is what `python -m retrieval.train "
-            "--out DIR` writes"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{directory / CONFIG}: {error}") from None
-    if not isinstance(config, dict) or config.get("kind") != KIND:
-        raise ValueError(f"{directory} holds another kind of model; take one of retrieval.train")
-    return config
 
 
 def _card(
@@ -144,11 +130,6 @@ def _card(
         name=name, dim=embedder.dim, height=size[0], width=size[1], sha=sha256, origin=listed,
         **{key: parts[key] for key in ("backbone", "cut", "aggregation", "attention", "l2")},
     )  # fmt: skip
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(path: Path, text: str) -> None:

@@ -9,7 +9,6 @@ one output. It sees the whole photo squeezed into a small square: a share surviv
 the time goes. Trained by models/building_share.py to say what a segmentation network would.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,9 +24,11 @@ from data.transforms import normalize
 from models.backbones import build_backbone
 from models.building.sources import Measured
 from models.devices import pick_device
+from models.model_folder import CONFIG, read_config
+from models.weights import sha256_of
 from partitioning.atomic_file import atomic_path
 
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+WEIGHTS, CARD = "model.safetensors", "README.md"
 KIND = "groundfix building share"
 NORM_MOMENTUM = 0.1  # EfficientNet's own, 0.01, takes hundreds of steps to see where it is
 _CARD_TEXT = """# {name}
@@ -122,7 +123,7 @@ def save_share_model(directory: Path, model: ShareRegressor, origin: dict[str, A
     """
     with atomic_path(directory / WEIGHTS) as temporary:
         save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, temporary)
-    sha256 = _sha256(directory / WEIGHTS)
+    sha256 = sha256_of(directory / WEIGHTS)
     facts = {"backbone": model.name, "size": model.size}
     config = {"kind": KIND, **facts, "model_sha256": sha256, "origin": origin}
     listed = "\n".join(f"- {key}: {value}" for key, value in origin.items())
@@ -142,18 +143,10 @@ def load_share_model(
             device.
     """
     chosen = pick_device(device)
-    try:
-        config = json.loads((directory / CONFIG).read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{directory / CONFIG} cannot be read ({error}); a model is what `python -m "
-            "models.building_share train --out DIR` writes"
-        ) from None
-    if not isinstance(config, dict) or config.get("kind") != KIND:
-        raise ValueError(f"{directory} holds another kind of model; take one of building_share")
+    config = read_config(directory, KIND, "such a model", "models.building_share train")
     try:
         model = ShareRegressor(config["backbone"], int(config["size"]))
-        sha256 = _sha256(directory / WEIGHTS)
+        sha256 = sha256_of(directory / WEIGHTS)
         if sha256 != config["model_sha256"]:
             raise ValueError(f"{WEIGHTS} is not the file that {CONFIG} was written with")
         model.load_state_dict(load_file(directory / WEIGHTS))
@@ -161,8 +154,3 @@ def load_share_model(
         raise ValueError(f"{directory}: no whole model: {error}") from None
     source = f"{config['backbone']} regressor sha256:{sha256[:16]}"
     return ModelShares(model.to(chosen), source, batch, workers)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

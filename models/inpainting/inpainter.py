@@ -10,7 +10,6 @@ Plain types and safetensors only: nothing in it can run code.
     filled = inpainter.fill(photo, hole)
 """
 
-import hashlib
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -26,9 +25,11 @@ from torch.nn import functional
 
 from models.devices import pick_device
 from models.inpainting.unet import PartialConvUNet, UNetSettings
+from models.model_folder import CONFIG, read_config
+from models.weights import sha256_of
 from partitioning.atomic_file import atomic_path
 
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+WEIGHTS, CARD = "model.safetensors", "README.md"
 KIND = "groundfix inpainter"
 MOST_PX = 512  # long side that the network sees; the paper trains at 512
 _CARD_TEXT = """# {name}
@@ -138,7 +139,7 @@ def save_inpainter(
     directory = Path(directory)
     with atomic_path(directory / WEIGHTS) as temporary:
         save_file({k: v.cpu().contiguous() for k, v in network.state_dict().items()}, temporary)
-    sha256 = _sha256(directory / WEIGHTS)
+    sha256 = sha256_of(directory / WEIGHTS)
     settings = network.settings.plain()
     config = {"kind": KIND, "unet": settings, "model_sha256": sha256, "origin": origin}
     listed = "\n".join(f"- {key}: {value}" for key, value in origin.items())
@@ -157,29 +158,14 @@ def load_inpainter(directory: str | Path, device: str = "cpu") -> Inpainter:
             device.
     """
     directory, chosen = Path(directory), pick_device(device)
-    try:
-        config = json.loads((directory / CONFIG).read_text())
-    except FileNotFoundError:
-        raise ValueError(
-            f"{directory} holds no {CONFIG}; an inpainter is what `python -m "
-            "models.inpainting.train --out DIR` writes"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{directory / CONFIG}: {error}") from None
-    if not isinstance(config, dict) or config.get("kind") != KIND:
-        raise ValueError(f"{directory} holds another kind of model; take an inpainter")
+    config = read_config(directory, KIND, "an inpainter", "models.inpainting.train")
     try:
         known = {entry.name for entry in fields(UNetSettings)}
         settings = UNetSettings(**{k: v for k, v in config["unet"].items() if k in known})
         network = PartialConvUNet(settings)
-        if _sha256(directory / WEIGHTS) != config["model_sha256"]:
+        if sha256_of(directory / WEIGHTS) != config["model_sha256"]:
             raise ValueError(f"{WEIGHTS} is not the file that {CONFIG} was written with")
         network.load_state_dict(load_file(directory / WEIGHTS))
     except (KeyError, TypeError, ValueError, OSError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"{directory}: no whole inpainter: {error}") from None
     return Inpainter(network.eval().to(chosen), config["model_sha256"])
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

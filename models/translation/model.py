@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 import torch
 from safetensors.torch import save_file
 
+from models.model_folder import CONFIG, read_config
 from models.translation.losses import OTHER, Pair
 from models.translation.networks import SIDES, Translator
 from models.translation.settings import UnitSettings
 from models.weights import load_weights, sha256_of
 from partitioning.atomic_file import atomic_path
 
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+WEIGHTS, CARD = "model.safetensors", "README.md"
 KIND = "groundfix day-night translator"
 _CARD_TEXT = """# {name}
 
@@ -85,17 +86,7 @@ def load_unit(directory: Path) -> UnitModel:
     Raises:
         ValueError: a file is missing, damaged, or does not belong to the others.
     """
-    try:
-        config = json.loads((directory / CONFIG).read_text())
-    except FileNotFoundError:
-        raise ValueError(
-            f"{directory} holds no {CONFIG}; a translator is what `python -m models.unit train "
-            "--out DIR` writes"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{directory / CONFIG}: {error}") from None
-    if not isinstance(config, dict) or config.get("kind") != KIND:
-        raise ValueError(f"{directory} holds another kind of model; take one of models.unit train")
+    config = read_config(directory, KIND, "a translator", "models.unit train")
     try:
         known = {entry.name for entry in fields(UnitSettings)}
         settings = UnitSettings(**{k: v for k, v in config["settings"].items() if k in known})
