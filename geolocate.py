@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from models.bundle import Bundle
-    from models.session import Encoding, Pixels, Session
+    from models.bundles.bundle import Bundle
+    from models.bundles.session import Encoding, Pixels, Session
+    from retrieval.answering.decision import Street, World
+    from retrieval.answering.fix import Fix
     from retrieval.area import Area
-    from retrieval.decision import Street, World
-    from retrieval.fix import Fix
 
 DEMO_MODEL, DEMO_GALLERY = Path("runs/demo"), Path("galleries/landmarks")
 
@@ -76,16 +76,16 @@ class Geolocator:
         check_cap(precision_cap_km)
         from concurrent.futures import ThreadPoolExecutor
 
-        from models.hub import from_pretrained, is_hub_id
-        from models.session import engine_of, open_session, warm_up
+        from models.bundles.hub import from_pretrained, is_hub_id
+        from models.bundles.session import engine_of, open_session, warm_up
 
         model = from_pretrained(model).path if is_hub_id(model) else Path(model)
         chosen = engine_of(model) if engine == "auto" else engine
         # Another thread imports the engine and opens it while this one reads cells and gallery.
         with ThreadPoolExecutor(1) as beside:
             beside.submit(warm_up, chosen)
-            from models.bundle import Bundle
-            from retrieval.decision import Street
+            from models.bundles.bundle import Bundle
+            from retrieval.answering.decision import Street
 
             bundle = Bundle.open(model)
             session = beside.submit(open_session, bundle, chosen)
@@ -144,18 +144,18 @@ class Geolocator:
         area: Area | None = None,
     ) -> Fix:
         """Turn an encoding into a fix; arguments and errors as in `locate`."""
-        from retrieval.decision import decide
+        from retrieval.answering.decision import decide
 
         fix = decide(encoding, self.world, self.street, mass, top_k, area)
         if self.precision_cap_km == 0:
             return fix
-        from retrieval.precision_cap import capped
+        from retrieval.answering.precision_cap import capped
 
         return capped(fix, self.precision_cap_km)
 
 
 def _world(bundle: Bundle) -> World:
-    from retrieval.decision import World
+    from retrieval.answering.decision import World
 
     scenes = bool(bundle.config["origin"].get("scene labels", 0))
     return World(bundle.partition, bundle.levels, bundle.calibration, scenes)
@@ -249,7 +249,7 @@ def report(photo: str, fix: Fix, parsed: argparse.Namespace) -> None:
     else:
         print(describe(photo, fix))
     if parsed.map:
-        from retrieval.fix_map import write_fix_map
+        from retrieval.mapping.fix_map import write_fix_map
 
         path = map_path(parsed.map, photo, parsed.photos)
         write_fix_map(path, fix, Path(photo))

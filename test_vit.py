@@ -55,7 +55,7 @@ def evaluate(parsed: argparse.Namespace, model: Path, out: Path) -> dict[str, An
         ValueError, OSError: what the user gave cannot be tested; the message says why.
     """
     from data.benchmarks import assert_count, describe, get_protocol
-    from models.bundle import Bundle
+    from models.bundles.bundle import Bundle
 
     protocol = get_protocol(parsed.protocol) if parsed.protocol else None
     bundle = Bundle.open(model)  # before torch is imported: a wrong path should not cost seconds

@@ -4,7 +4,7 @@
 
 DIR holds shards in DIR/train and DIR/val (made by `python -m setup.build_shards`) and may hold
 cells.parquet; without one, the partition is cut from the training photos. What comes out in
-runs/NAME is a model bundle (models/bundle.py), checkpoints to resume from, and the curves
+runs/NAME is a model bundle (models/bundles/bundle.py), checkpoints to resume from, and the curves
 (TensorBoard and metrics.csv). `--recipe NAME` takes a named run's settings
 (models/training/recipes.py), `--resume` goes on where a run was stopped, `--fast` tries the
 machinery: two steps on synthetic pictures. On several GPUs, and on several nodes

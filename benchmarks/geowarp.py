@@ -24,7 +24,7 @@ from torch import Tensor
 
 from models.geowarp import GeoWarp
 from models.homography import warp
-from models.local_features import build_extractor
+from models.places.local_features import build_extractor
 from retrieval.geowarp.reranker import scores_of_maps
 
 CANDIDATES, REPEATS, GOAL = 5, 5, 1.5

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.index_tables import INDEX, INDEX_SCHEMA, MANIFEST, MANIFEST_SCHEMA
+from data.sharding.index_tables import INDEX, INDEX_SCHEMA, MANIFEST, MANIFEST_SCHEMA
 
 IN_A_SHARD = 5000
 ROUNDS = 3

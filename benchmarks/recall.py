@@ -34,13 +34,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from data.place_photos import PlacePhotos
+from data.place_sets.photos import PlacePhotos
 from data.places import Photos, Places
-from models.embedder import Embedder, EmbedderSettings
-from retrieval.clustering import ITERATIONS, cluster
+from models.places.embedder import Embedder, EmbedderSettings
 from retrieval.descriptor_cache import Engine, describe, normal
-from retrieval.mining import Miner, MiningSettings
 from retrieval.nearest import nearest
+from retrieval.training.clustering import ITERATIONS, cluster
+from retrieval.training.mining import Miner, MiningSettings
 
 K, CLUSTERS = 20, 64
 MINED = 100_000

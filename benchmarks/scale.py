@@ -20,8 +20,8 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.decode import photographs
-from data.index_tables import TableRows
-from data.open_shard import OpenShard
+from data.sharding.index_tables import TableRows
+from data.sharding.open_shard import OpenShard
 from data.shards import Index, ShardWriter, verify
 from data.stream import PhotoStream
 from data.transforms import TrainTransform

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from data.index_tables import MANIFEST, sha256
+from data.sharding.index_tables import MANIFEST, sha256
 
 
 @dataclass(frozen=True)

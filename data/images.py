@@ -12,7 +12,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from data.formats import (
+from data.photos.formats import (
     MAX_PIXELS,
     ImageError,
     check_size,
@@ -22,7 +22,7 @@ from data.formats import (
     open_image,
     stored_orientation,
 )
-from data.orientation import UPRIGHT, jpeg_orientation, orient
+from data.photos.orientation import UPRIGHT, jpeg_orientation, orient
 
 Pixels = NDArray[np.uint8]
 

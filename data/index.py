@@ -1,8 +1,8 @@
 """Random access to the samples of a folder of shards, by row number, through memory maps.
 
 Eight to twelve times as fast as walking the tars with a stream reader, which is what lets an epoch
-be shuffled in full and resumed at any sample. The folder may lie elsewhere: data/remote.py.
-The tables read here: data/index_tables.py.
+be shuffled in full and resumed at any sample. The folder may lie elsewhere:
+data/sharding/remote.py. The tables read here: data/sharding/index_tables.py.
 """
 
 import mmap
@@ -17,11 +17,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from data.index_columns import IndexColumns
-from data.index_tables import INDEX, MANIFEST, MANIFEST_SCHEMA, MEMBERS, checksum, read_table
 from data.sample import Sample, parse_metadata
-from data.shard_files import LocalShards, ShardFiles
-from data.tar_members import Buffer
+from data.sharding.files import LocalShards, ShardFiles
+from data.sharding.index_columns import IndexColumns
+from data.sharding.index_tables import (
+    INDEX,
+    MANIFEST,
+    MANIFEST_SCHEMA,
+    MEMBERS,
+    checksum,
+    read_table,
+)
+from data.sharding.tar_members import Buffer
 
 MAX_OPEN_SHARDS = 256  # a map holds a file descriptor, and a process may have 1,024
 
@@ -70,7 +77,7 @@ class Index:
         """Open a folder of shards, here or elsewhere.
 
         Args:
-            location: The folder, or its URL (http://, s3:// ...; see data/remote.py).
+            location: The folder, or its URL (http://, s3:// ...; see data/sharding/remote.py).
             cache: Local folder for what is fetched (default: ~/.cache/groundfix).
             cache_bytes: What the shards in it may take together (default: 50 GiB).
             fetch: "shards" to fetch whole ones, "samples" to fetch only what is read.
@@ -79,14 +86,14 @@ class Index:
         Raises:
             ValueError: a table is missing or damaged, or a shard is missing or has another size
                 than the manifest says.
-            data.remote_folder.RemoteError: a table cannot be fetched.
+            data.sharding.remote_folder.RemoteError: a table cannot be fetched.
         """
         text = str(location)
         if text.startswith("file://"):
             return cls(LocalShards(url2pathname(urlsplit(text).path)))
         if "://" not in text:
             return cls(LocalShards(location))
-        from data.remote import RemoteShards
+        from data.sharding.remote import RemoteShards
 
         return cls(RemoteShards(text, cache, cache_bytes, fetch, options))
 
@@ -124,7 +131,7 @@ class Index:
         Raises:
             IndexError: no such row.
             ValueError: its metadata is damaged.
-            data.remote_folder.RemoteError: it cannot be fetched.
+            data.sharding.remote_folder.RemoteError: it cannot be fetched.
         """
         if not 0 <= row < len(self):
             raise IndexError(f"{self.files} has {len(self)} samples, there is no row {row}")

@@ -5,7 +5,7 @@
 `gallery` is a synonym of `database`, and `images/` may be left out. A query's positives are the
 database photos within a radius: 25 m when testing, 10 m when training, where queries without one
 are left out and counted. Layout and radii: Berton et al., "Deep Visual Geo-localization Benchmark",
-2022, https://arxiv.org/abs/2204.03444. Benchmarks by name: data/place_protocols.py. What a set
+2022, https://arxiv.org/abs/2204.03444. Benchmarks by name: data/place_sets/protocols.py. What a set
 holds, on a page with a map:
 
     python -m data.places report DIR [--output FOLDER]
@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.near_positions import Neighbours, within
-from data.place_names import PlaceName
+from data.place_sets.names import PlaceName
+from data.place_sets.near_positions import Neighbours, within
 
 SPLITS = ("train", "val", "test")
 DATABASE, QUERIES = ("database", "gallery"), ("queries", "query")
@@ -249,7 +249,7 @@ def _why(photos: Photos) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Report on a set from the command line; returns the exit status."""
-    from data.place_report import run
+    from data.place_sets.report import run
 
     return run(arguments)
 

@@ -7,8 +7,9 @@
     python -m data.shards stats DIR      count by country, cell, scene, licence and author
     python -m data.shards show DIR       draw a contact sheet and a density map
 
-For stats and show, DIR may be a URL (data/remote.py). The parts: data/sample.py (the contract),
-data/shard_writer.py, data/verify.py, data/index.py, data/stats.py, data/contact_sheet.py.
+For stats and show, DIR may be a URL (data/sharding/remote.py). The parts: data/sample.py (the
+contract), data/sharding/writer.py, data/verify.py, data/index.py, data/overview/stats.py,
+data/overview/contact_sheet.py.
 """
 
 import argparse
@@ -21,8 +22,8 @@ from pathlib import Path
 
 from data.index import Index
 from data.sample import Sample, safe_key
-from data.shard_scan import Problem, Report, build_index
-from data.shard_writer import ShardWriter
+from data.sharding.scan import Problem, Report, build_index
+from data.sharding.writer import ShardWriter
 from data.verify import verify
 from partitioning.atomic_file import atomic_path
 
@@ -126,9 +127,9 @@ def _stats(options: argparse.Namespace) -> int:
     """Count, print tables, write stats.json, stats.csv and density_map.png."""
     from rich.console import Console
 
-    from data.density_map import draw_density
-    from data.stats import count
-    from data.stats_tables import print_stats
+    from data.overview.density_map import draw_density
+    from data.overview.stats import count
+    from data.overview.stats_tables import print_stats
     from partitioning.partition import load
 
     partition = load(options.cells) if options.cells else None
@@ -144,8 +145,8 @@ def _stats(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     """Draw contact_sheet.png and density_map.png."""
-    from data.contact_sheet import chosen_rows, draw_sheet
-    from data.density_map import draw_density
+    from data.overview.contact_sheet import chosen_rows, draw_sheet
+    from data.overview.density_map import draw_density
 
     index = Index.open(options.directory, cache=options.cache, fetch=options.fetch)
     rows = chosen_rows(len(index), options.samples, None if options.first else options.seed)

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from data.batch import PREFETCH, BatchPacker
-from data.fetch_ahead import FetchAhead
 from data.images import MAX_PIXELS, ImageError, decode_rgb, decode_seg, image_size
 from data.index import Index
 from data.sample import NUM_SCENES
 from data.sampler import SHARDS_AT_A_TIME, Pick, ResumableSampler
+from data.sharding.fetch_ahead import FetchAhead
 from data.transforms import PairedTransform, check_same_size
 
 ALL_SCENES = NUM_SCENES

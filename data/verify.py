@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from data.header_check import hash_and_check
-from data.index_tables import (
+from data.sharding.header_check import hash_and_check
+from data.sharding.index_tables import (
     INDEX,
     INDEX_SCHEMA,
     MANIFEST,
@@ -25,7 +25,7 @@ from data.index_tables import (
     checksum,
     read_table,
 )
-from data.shard_scan import (
+from data.sharding.scan import (
     ALTERED,
     DAMAGED,
     DUPLICATE,
@@ -38,7 +38,7 @@ from data.shard_scan import (
     members_at,
     scan,
 )
-from data.tar_members import Buffer
+from data.sharding.tar_members import Buffer
 
 Row = dict[str, Any]
 Rows = NDArray[np.int64]  # numbers of rows of the index

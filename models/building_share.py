@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import track
 
-from data.photo_journal import PhotoJournal
+from data.photos.journal import PhotoJournal
 from partitioning.atomic_file import atomic_path
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def teacher(options: argparse.Namespace) -> "ShareSource":
     Raises:
         ValueError: it cannot be had, or knows no buildings.
     """
-    from data.stored_maps import StoredMaps
+    from data.seg_maps.stored_maps import StoredMaps
     from models.building.sources import MapShares, SegmenterShares
 
     classes = tuple(options.classes or ())

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.bundle import (
+from models.bundles.bundle import (
     AUTHORS,
     CALIBRATION,
     CARD,
@@ -30,7 +30,7 @@ from models.bundle import (
     WEIGHTS,
     Bundle,
 )
-from models.card import model_card
+from models.bundles.card import model_card
 from models.evaluation.author_hashes import write_author_hashes
 from models.evaluation.calibration import Calibration
 from models.geocell_vit import GeocellViT

@@ -20,10 +20,10 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from models.backbones import Backbone, TokenBackbone, build_backbone
-from models.bundle import CONFIG, WEIGHTS
+from models.bundles.bundle import CONFIG, WEIGHTS
+from models.bundles.hub import bundle_folder
 from models.encoders import Encoder, FusedEncoder, LateEncoder, MapEncoder, PhotoEncoder
 from models.gem import DescriptorHead
-from models.hub import bundle_folder
 from models.lora import add_lora
 from models.weights import load_weights
 

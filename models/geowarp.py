@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.homography import CORNERS
-from models.local_features import Extractor
+from models.places.local_features import Extractor
 
 SIDE = 15  # of the maps that are correlated
 KERNELS = (7, 5, 5, 5, 5, 5)
@@ -87,7 +87,7 @@ class GeoWarp(nn.Module):
     """An extractor of local features, which stays as it is, and the regression that learns.
 
     Args:
-        extractor: Any of models/local_features.py.
+        extractor: Any of models/places/local_features.py.
     """
 
     def __init__(self, extractor: Extractor) -> None:

@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
 
-from data.folder_photos import FolderPhotos
 from data.images import decode_rgb, read_rgb
 from data.index import Index
-from data.photo_facts import PhotoFacts, facts_of_shards, facts_of_table
+from data.photos.facts import PhotoFacts, facts_of_shards, facts_of_table
+from data.photos.folder_photos import FolderPhotos
 from data.sample import image_id
 from data.stream import PhotoStream
 from data.transforms import EvalTransform
-from models.bundle import Bundle
+from models.bundles.bundle import Bundle
 from models.crop_transform import CropTransform
 from models.crops import Views, predict_views
 from models.export import load_model

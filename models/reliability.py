@@ -100,7 +100,7 @@ def predicted(model: Path, shards: Path, output: Path) -> Posteriors:
     Raises:
         ValueError, OSError: model or shards cannot be used; the message says why.
     """
-    from models.bundle import Bundle
+    from models.bundles.bundle import Bundle
 
     bundle = Bundle.open(model)  # before torch is imported: a wrong path should not cost seconds
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from partitioning.atomic_file import atomic_path
-from retrieval.place_recipe import PlaceRecipe, recipe_of
-from retrieval.place_recipes import add_recipe_flags
+from retrieval.training.recipe import PlaceRecipe, recipe_of
+from retrieval.training.recipes import add_recipe_flags
 
 RESULT = "result.json"
 NOT_IN_A_GRID = ("recipe", "data", "out", "resume", "fast")
@@ -84,8 +84,8 @@ def run_cell(recipe: PlaceRecipe, cell: Cell, out: Path, split: str) -> dict[str
 
 def _train_and_test(recipe: PlaceRecipe, folder: Path, split: str) -> dict[str, Any]:
     from models.training.checkpoint import checkpoints_in
-    from retrieval.place_evaluation import Job, evaluate
-    from retrieval.place_search import SearchSettings
+    from retrieval.testing.evaluation import Job, evaluate
+    from retrieval.testing.place_search import SearchSettings
     from retrieval.train import engine_of, train
 
     resumes = bool(checkpoints_in(folder / "checkpoints"))

@@ -14,9 +14,9 @@ import torch.distributed
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.place_photos import PlacePhotos, Rows
+from data.place_sets.photos import PlacePhotos, Rows
 from data.transforms import normalize
-from models.embedder import Embedder
+from models.places.embedder import Embedder
 
 Descriptors = NDArray[np.float32]
 Step = Callable[[int], None]  # told how many photos are done

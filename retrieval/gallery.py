@@ -23,14 +23,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from partitioning import s2
 from retrieval.area import Area, check_area, in_area
-from retrieval.gallery_header import (
+from retrieval.galleries.header import (
     check_sha256,
     read_header,
     rebuild_command,
     write_header,
 )
-from retrieval.photo_table import open_photos, read_photos, write_photos
-from retrieval.replace import replaced_directory
+from retrieval.galleries.photo_table import open_photos, read_photos, write_photos
+from retrieval.galleries.replace import replaced_directory
 
 BLOCK_ROWS = 16384
 

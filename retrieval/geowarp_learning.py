@@ -88,9 +88,9 @@ def learn(
     Raises:
         ValueError, OSError: as `retrieval.train_geowarp.train`.
     """
-    from data.place_photos import PlacePhotos
-    from models.embedder import Embedder, EmbedderSettings
+    from data.place_sets.photos import PlacePhotos
     from models.geowarp import GeoWarp
+    from models.places.embedder import Embedder, EmbedderSettings
     from retrieval.descriptor_cache import Engine
     from retrieval.geowarp.sources import build_held_out, errors_of
     from retrieval.geowarp.trainer import GeoWarpTrainer, Sources

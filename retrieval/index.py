@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from models.bundle import Bundle
+from models.bundles.bundle import Bundle
 from models.predict import Photos, predict
+from retrieval.answering.novelty import Novelty
+from retrieval.galleries.header import check_accuracy
+from retrieval.galleries.photo_table import FIELDS
 from retrieval.gallery import Gallery, check_target
-from retrieval.gallery_header import check_accuracy
-from retrieval.novelty import Novelty
-from retrieval.photo_table import FIELDS
 
 KEPT = tuple(name for name in FIELDS if name not in ("key", "path"))
 
@@ -53,7 +53,7 @@ def build_gallery(
     Raises:
         ValueError: the table or all photos are unusable, or the directory must not be replaced.
     """
-    from data.folder_photos import FolderPhotos
+    from data.photos.folder_photos import FolderPhotos
 
     check_target(directory, overwrite)  # before the work, not after it
     check_accuracy(accuracy_m, "accuracy_m")

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.evaluation.paired_test import difference_interval, mcnemar
-from models.place_model import PlaceModel, load_place_model
+from models.places.place_model import PlaceModel, load_place_model
 from partitioning.atomic_file import atomic_path
 from retrieval.bars import bar
 from retrieval.evaluate import first_hits, share_of
@@ -132,7 +132,7 @@ def model_of(options: argparse.Namespace) -> PlaceModel:
     Raises:
         ValueError: it cannot be had.
     """
-    from models.embedder import Embedder, EmbedderSettings
+    from models.places.embedder import Embedder, EmbedderSettings
 
     if options.model:
         return load_place_model(options.model)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from models.place_model import PlaceModel
+    from models.places.place_model import PlaceModel
     from retrieval.descriptor_cache import Engine
     from retrieval.leaks.pairs import Finding
     from retrieval.leaks.photos import SplitPhotos
@@ -84,7 +84,7 @@ def described(
     """Descriptors `(N, D)` of all photos, zeros where one cannot be read; kept split by split."""
     import numpy as np
 
-    from data.place_photos import PlacePhotos
+    from data.place_sets.photos import PlacePhotos
     from partitioning.atomic_file import atomic_path
     from retrieval.descriptor_cache import describe
 
@@ -122,8 +122,8 @@ def run(options: dict[str, Any]) -> int:
     import shutil
 
     from models.devices import pick_device
-    from models.embedder import Embedder, EmbedderSettings
-    from models.place_model import PlaceModel, load_place_model
+    from models.places.embedder import Embedder, EmbedderSettings
+    from models.places.place_model import PlaceModel, load_place_model
     from retrieval.descriptor_cache import Engine
     from retrieval.leaks.photos import read_splits
     from retrieval.leaks.report import markdown, write_report

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from models.evaluation.paired_test import difference_interval, mcnemar
 from retrieval.evaluate import Share, share_of
-from retrieval.place_recipe import PlaceRecipe
+from retrieval.training.recipe import PlaceRecipe
 
 if TYPE_CHECKING:
-    from models.place_model import PlaceModel
+    from models.places.place_model import PlaceModel
 
 TOWN: dict[str, Any] = {
     "blocks": (3, 3),
@@ -104,8 +104,8 @@ def first_answers(model: PlaceModel, town: Path, out: Path, split: str) -> NDArr
     """Whether the first answer to each query is right, `(Q,)`."""
     from data.places import read_places
     from retrieval.descriptor_cache import Engine
-    from retrieval.place_evaluation import Job, evaluate
-    from retrieval.place_search import SearchSettings
+    from retrieval.testing.evaluation import Job, evaluate
+    from retrieval.testing.place_search import SearchSettings
 
     result = evaluate(model, Job(town, out, split), SearchSettings(), Engine())
     positives = read_places(town, split).positives

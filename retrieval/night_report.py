@@ -26,9 +26,9 @@ from retrieval.night.conditions import NIGHT_BELOW, WAYS
 
 if TYPE_CHECKING:
     from data.places import Places
-    from models.place_model import PlaceModel
+    from models.places.place_model import PlaceModel
     from retrieval.descriptor_cache import Engine
-    from retrieval.place_evaluation import Job
+    from retrieval.testing.evaluation import Job
 
 RANKS = "ranks.json"
 DEPTHS = (1, 5, 10, 20)
@@ -41,7 +41,7 @@ def report(options: dict[str, Any]) -> str:
         ValueError, OSError: a model or the set cannot be had; the message says why.
     """
     from data.places import read_places
-    from models.place_model import load_place_model
+    from models.places.place_model import load_place_model
     from retrieval.evaluate import answerable
     from retrieval.night.comparison import compare_by_condition, markdown, write_night_report
     from retrieval.night.conditions import conditions_of
@@ -94,7 +94,7 @@ def named_models(parts: list[str]) -> dict[str, Path]:
 
 def job_of(options: dict[str, Any], name: str) -> Job:
     """What one model is tested on."""
-    from retrieval.place_evaluation import Job
+    from retrieval.testing.evaluation import Job
 
     return Job(
         options["data"], options["output"] / name, options["split"], DEPTHS, options["radius_m"]
@@ -110,8 +110,8 @@ def ranks_of(model: PlaceModel, places: Places, job: Job, engine: Engine) -> NDA
         ValueError, OSError: as testing.
     """
     from retrieval.evaluate import answerable, first_hits
-    from retrieval.place_evaluation import evaluate
-    from retrieval.place_search import SearchSettings
+    from retrieval.testing.evaluation import evaluate
+    from retrieval.testing.place_search import SearchSettings
 
     photos = [*places.database.paths, *places.queries.paths]
     names = "\n".join(f"{path.name} {path.stat().st_size}" for path in photos)

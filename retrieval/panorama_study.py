@@ -12,14 +12,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from data.formats import ImageError
 from data.images import read_bytes
-from data.panorama_file import whole_sphere
-from data.panorama_list import Source, find_sources
-from data.panorama_tags import read_tags
+from data.panoramas.file import whole_sphere
+from data.panoramas.listing import Source, find_sources
+from data.panoramas.tags import read_tags
+from data.photos.formats import ImageError
 from models.devices import pick_device
-from models.embedder import Embedder, EmbedderSettings
-from models.place_model import load_place_model
+from models.places.embedder import Embedder, EmbedderSettings
+from models.places.place_model import load_place_model
 from retrieval.descriptor_cache import Engine
 from retrieval.panoramas.report import write_report
 from retrieval.panoramas.scores import Cell, neighbours, score

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from retrieval.descriptor_cache import Engine
     from retrieval.nearest import Nearest
-    from retrieval.recall_report import Recalls
+    from retrieval.testing.recall_report import Recalls
 
 BEFORE = "before re-ranking"
 
@@ -143,7 +143,7 @@ class Reranked(NamedTuple):
 
 def geowarp(settings: RerankSettings, engine: Engine) -> Reranker:
     """Models/geowarp.py on the model of `retrieval.train_geowarp`."""
-    from models.geowarp_file import load_geowarp
+    from models.warping.file import load_geowarp
     from retrieval.geowarp.reranker import GeoWarpReranker
 
     return GeoWarpReranker(load_geowarp(settings.model), engine, settings.warped)

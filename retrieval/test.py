@@ -3,14 +3,14 @@
     python -m retrieval.test --model runs/NAME --data DIR
 
 Several models are joined by --ensemble, several sizes of the photos by --scales
-(retrieval/ensembles.py). In place of --model, --backbone and --aggregation test untrained features,
-and with --checkpoint a file of the public benchmark (models/benchmark_checkpoint.py). What comes
-out: recalls.json, .csv and .md, and predictions.csv; with --save_descriptors
-descriptors/database.npy and queries.npy, with --save_panels N pictures of the first N queries and
-their answers. `--no_labels` is for sets whose names hold no positions: predictions and panels only.
---rerank sorts the first answers anew and shows recall before and after (retrieval/rerank.py).
-`--audit` shows that no answer depends on which photos lie in a batch; the exit status is 1 where
-one does.
+(retrieval/testing/ensembles.py). In place of --model, --backbone and --aggregation test untrained
+features, and with --checkpoint a file of the public benchmark
+(models/places/benchmark_checkpoint.py). What comes out: recalls.json, .csv and .md, and
+predictions.csv; with --save_descriptors descriptors/database.npy and queries.npy, with
+--save_panels N pictures of the first N queries and their answers. `--no_labels` is for sets whose
+names hold no positions: predictions and panels only. --rerank sorts the first answers anew and
+shows recall before and after (retrieval/rerank.py). `--audit` shows that no answer depends on which
+photos lie in a batch; the exit status is 1 where one does.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval.place_recipe import PlaceRecipe, add_flags, recipe_of
 from retrieval.rerank import add_rerank_flags, rerank_settings_of
+from retrieval.training.recipe import PlaceRecipe, add_flags, recipe_of
 
 if TYPE_CHECKING:
-    from models.place_model import PlaceModel
+    from models.places.place_model import PlaceModel
     from retrieval.descriptor_cache import Engine
 
 SHARED_FLAGS = (
@@ -40,11 +40,11 @@ def build_model(options: dict[str, Any], recipe: PlaceRecipe, engine: Engine) ->
     Raises:
         ValueError: it cannot be had.
     """
-    from models.benchmark_checkpoint import load_benchmark_checkpoint
-    from models.embedder import Embedder
-    from models.place_model import PlaceModel, load_place_model
-    from retrieval.clustering import start_netvlad
-    from retrieval.place_evaluation import training_photos
+    from models.places.benchmark_checkpoint import load_benchmark_checkpoint
+    from models.places.embedder import Embedder
+    from models.places.place_model import PlaceModel, load_place_model
+    from retrieval.testing.evaluation import training_photos
+    from retrieval.training.clustering import start_netvlad
 
     if options["model"]:
         model = load_place_model(options["model"])
@@ -58,7 +58,7 @@ def build_model(options: dict[str, Any], recipe: PlaceRecipe, engine: Engine) ->
         return PlaceModel(embedder, recipe.size, {"checkpoint": str(options["checkpoint"])})
     embedder = Embedder(settings, recipe.pretrained).to(engine.device).eval()
     if recipe.aggregation in ("netvlad", "crn"):
-        from data.place_photos import PlacePhotos
+        from data.place_sets.photos import PlacePhotos
 
         photos = PlacePhotos(training_photos(options["data"], options["split"]), recipe.size)
         start_netvlad(embedder, photos, engine, recipe.seed)
@@ -71,7 +71,7 @@ def build_joined_model(options: dict[str, Any], recipe: PlaceRecipe, engine: Eng
     Raises:
         ValueError: one cannot be had, or they cannot be joined.
     """
-    from retrieval.ensembles import Joining, joined_model
+    from retrieval.testing.ensembles import Joining, joined_model
 
     joining = Joining(
         options["ensemble"], tuple(options["ensemble_weights"]), tuple(options["scales"]),
@@ -88,10 +88,10 @@ def run(options: dict[str, Any], recipe: PlaceRecipe) -> int:
     Raises:
         ValueError, OSError: what the user gave cannot be tested.
     """
-    from retrieval.crop_voting import CropVoting
-    from retrieval.place_evaluation import Job, evaluate
-    from retrieval.place_search import SearchSettings
-    from retrieval.recall_report import markdown
+    from retrieval.testing.crop_voting import CropVoting
+    from retrieval.testing.evaluation import Job, evaluate
+    from retrieval.testing.place_search import SearchSettings
+    from retrieval.testing.recall_report import markdown
     from retrieval.train import engine_of
 
     engine = engine_of(replace(recipe, infer_batch=options["batch"]))
@@ -133,7 +133,11 @@ def parse(arguments: list[str] | None) -> tuple[dict[str, Any], PlaceRecipe]:
     add("--out", metavar="DIR", help="of the results; by default in the model's directory")
     _add_joining_flags(parser)
     add("--split", default="test", choices=("train", "val", "test"), help="part of the set")
-    add("--protocol", default="", help="a benchmark of data/place_protocols.py, whose counts hold")
+    add(
+        "--protocol",
+        default="",
+        help="a benchmark of data/place_sets/protocols.py, whose counts hold",
+    )
     add(
         "--frames", type=int, help="answers within so many frames are right, in protocols by frames"
     )
@@ -174,7 +178,7 @@ def parse(arguments: list[str] | None) -> tuple[dict[str, Any], PlaceRecipe]:
 
 def _protocol_problem(options: dict[str, Any]) -> str:
     """Why --protocol and its companions cannot be; "" where they can."""
-    from data.place_protocols import PROTOCOLS
+    from data.place_sets.protocols import PROTOCOLS
 
     name = options["protocol"]
     if not name:

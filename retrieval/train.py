@@ -4,10 +4,10 @@
 
 DIR is a set of places, DIR/images/{train,val,test}/{database,queries} (data/places.py); `python -m
 setup.make_toy_city` makes a synthetic one. What comes out in runs/NAME is a place model
-(models/place_model.py) with the weights that validated best, checkpoints of best and last, and
-recalls.json, the recall after each epoch. Queries are mined anew every --cache_refresh_rate; a run
-that was killed goes on from there with --resume. `--recipe NAME` takes a run worth a name
-(retrieval/place_recipes.py), `--fast` tries the machinery. On several GPUs:
+(models/places/place_model.py) with the weights that validated best, checkpoints of best and last,
+and recalls.json, the recall after each epoch. Queries are mined anew every --cache_refresh_rate; a
+run that was killed goes on from there with --resume. `--recipe NAME` takes a run worth a name
+(retrieval/training/recipes.py), `--fast` tries the machinery. On several GPUs:
 
     torchrun --nproc_per_node 4 -m retrieval.train --data DIR --out runs/NAME
 
@@ -22,16 +22,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval.place_recipe import PlaceRecipe, recipe_of
-from retrieval.place_recipes import add_recipe_flags
+from retrieval.training.recipe import PlaceRecipe, recipe_of
+from retrieval.training.recipes import add_recipe_flags
 
 if TYPE_CHECKING:
-    from models.embedder import Embedder
-    from models.place_model import PlaceModel
+    from models.places.embedder import Embedder
+    from models.places.place_model import PlaceModel
     from retrieval.descriptor_cache import Engine
-    from retrieval.recall_watch import RecallWatch
-    from retrieval.reclustering import Reclustering
-    from retrieval.triplet_rounds import TripletRounds
+    from retrieval.training.recall_watch import RecallWatch
+    from retrieval.training.reclustering import Reclustering
+    from retrieval.training.triplet_rounds import TripletRounds
 
 
 def train(recipe: PlaceRecipe) -> PlaceModel | None:
@@ -43,12 +43,12 @@ def train(recipe: PlaceRecipe) -> PlaceModel | None:
     import models.torchvision_cure  # noqa: F401  isort: skip  (before Lightning)
     import pytorch_lightning as pl
 
-    from data.joined_places import read_training_places
+    from data.place_sets.joined_places import read_training_places
     from data.places import read_places
     from models.training.progress import quiet
-    from retrieval.place_task import PlaceTask
-    from retrieval.place_trainer import build_trainer
-    from retrieval.recall_watch import RecallWatch
+    from retrieval.training.recall_watch import RecallWatch
+    from retrieval.training.task import PlaceTask
+    from retrieval.training.trainer import build_trainer
 
     quiet()
     recipe = _made_town(recipe) if recipe.fast else recipe
@@ -87,9 +87,9 @@ def finish(
     reclustered: list[int],
 ) -> PlaceModel:
     """Write the model with the best weights; `reclustered`: after which epochs NetVLAD was."""
-    from models.place_model import save_place_model
+    from models.places.place_model import save_place_model
     from models.training.checkpoint import AtomicCheckpointIO
-    from retrieval.recall_watch import BEST
+    from retrieval.training.recall_watch import BEST
 
     best = AtomicCheckpointIO().load_checkpoint(out / "checkpoints" / BEST)
     embedder.load_state_dict(best["weights"])
@@ -118,7 +118,7 @@ def build_embedder(recipe: PlaceRecipe) -> Embedder:
     Raises:
         ValueError: as `Embedder`.
     """
-    from models.embedder import Embedder
+    from models.places.embedder import Embedder
 
     embedder = Embedder(recipe.embedder_settings(), recipe.pretrained)
     if embedder.extractor.has_tokens and recipe.size[0] != recipe.size[1]:
@@ -133,9 +133,9 @@ def build_rounds(
     recipe: PlaceRecipe, places: Any, embedder: Embedder, engine: Engine
 ) -> TripletRounds:
     """What is learned from."""
-    from data.place_augmentation import Augmentation
-    from retrieval.mining import MiningSettings
-    from retrieval.triplet_rounds import TripletRounds
+    from data.place_sets.augmentation import Augmentation
+    from retrieval.training.mining import MiningSettings
+    from retrieval.training.triplet_rounds import TripletRounds
 
     mining = MiningSettings(
         recipe.mining, recipe.cache_refresh_rate, recipe.negatives, recipe.negatives_pool,
@@ -157,7 +157,7 @@ def start_clusters(
     recipe: PlaceRecipe, embedder: Embedder, rounds: TripletRounds, engine: Engine
 ) -> None:
     """K-means for NetVLAD, on the device if there is one."""
-    from retrieval.clustering import start_netvlad
+    from retrieval.training.clustering import start_netvlad
 
     alpha = start_netvlad(embedder.to(engine.device), rounds.database, engine, recipe.seed)
     if alpha is not None:
@@ -176,7 +176,7 @@ def build_reclustering(
     Raises:
         ValueError: the embedder has no NetVLAD.
     """
-    from retrieval.reclustering import Reclustering, reset_weights
+    from retrieval.training.reclustering import Reclustering, reset_weights
 
     if not recipe.reclusterings:
         return []

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from retrieval.geowarp.settings import GeoWarpSettings, add_setting_flags, settings_of
-from retrieval.place_recipe import PlaceRecipe, add_flags, recipe_of
+from retrieval.training.recipe import PlaceRecipe, add_flags, recipe_of
 
 if TYPE_CHECKING:
-    from models.embedder import Embedder
     from models.geowarp import GeoWarp
-    from models.geowarp_file import WarpModel
+    from models.places.embedder import Embedder
+    from models.warping.file import WarpModel
 
 SHARED_FLAGS = (
     "data", "out", "backbone", "cut", "aggregation", "pretrained", "img_size", "seed", "resume",
@@ -88,7 +88,7 @@ def build_features(recipe: PlaceRecipe, origin: Origin) -> tuple[Embedder, tuple
     Raises:
         ValueError: it cannot be had.
     """
-    from models.place_model import load_place_model
+    from models.places.place_model import load_place_model
     from retrieval.train import build_embedder
 
     if origin.model:
@@ -101,7 +101,7 @@ def build_features(recipe: PlaceRecipe, origin: Origin) -> tuple[Embedder, tuple
 def build_model(embedder: Embedder, origin: Origin) -> GeoWarp:
     """GeoWarp on an embedder's extractor, with the first weights that were asked for."""
     from models.geowarp import GeoWarp
-    from models.geowarp_file import load_public_extractor, load_public_regression
+    from models.warping.file import load_public_extractor, load_public_regression
 
     model = GeoWarp(embedder.extractor)
     if origin.features:
@@ -122,7 +122,7 @@ def finish(
     """Write the model and say what it is worth."""
     import json
 
-    from models.geowarp_file import ExtractorParts, WarpModel, save_geowarp
+    from models.warping.file import ExtractorParts, WarpModel, save_geowarp
     from partitioning.atomic_file import atomic_path
 
     parts = embedder.settings

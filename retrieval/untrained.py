@@ -50,10 +50,10 @@ def describe_all(
     """
     import torch
 
-    from data.place_photos import PlacePhotos
-    from models.embedder import Embedder, EmbedderSettings
-    from retrieval.clustering import start_netvlad
+    from data.place_sets.photos import PlacePhotos
+    from models.places.embedder import Embedder, EmbedderSettings
     from retrieval.descriptor_cache import describe
+    from retrieval.training.clustering import start_netvlad
 
     torch.manual_seed(0)
     settings = EmbedderSettings(backbone, aggregation, img_size=size)

@@ -4,7 +4,7 @@
 
 On the left the photo with both trapezoids and the quad that they share; in the middle the two views
 with that quad as each sees it; on the right the quad cut out of either view: the same picture
-twice. models/geowarp_pairs.py says how they are made.
+twice. models/warping/pairs.py says how they are made.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from data.images import ImageError, read_rgb
-from data.place_photos import resized
-from models.geowarp_pairs import Views, random_views, render
+from data.place_sets.photos import resized
 from models.homography import warp
+from models.warping.pairs import Views, random_views, render
 from partitioning.atomic_file import atomic_path
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
-from data.seg_classes import SegClasses
-from data.shard_part import join_parts
+from data.seg_maps.classes import SegClasses
+from data.sharding.part import join_parts
 from setup.engine import run
 from setup.packing.pack_part import pack_part
 from setup.packing.packed import Outcome, Packed

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import track
 
-from data.photo_journal import PhotoJournal
+from data.photos.journal import PhotoJournal
 from setup.places.cleaning_report import Judged, write_report
 from setup.places.linked_copy import PlacesCopy
 from setup.resumable import exit_status
@@ -66,7 +66,7 @@ def share_source(options: argparse.Namespace) -> "ShareSource":
         ValueError: it cannot be had, or knows no buildings.
     """
     # Here and not above: torch takes a second, which --help can do without.
-    from data.stored_maps import StoredMaps
+    from data.seg_maps.stored_maps import StoredMaps
     from models.building.model import load_share_model
     from models.building.sources import MapShares, SegmenterShares
     from models.segmentation.segmenter import Segmenter

@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from data.index_tables import sha256
+from data.sharding.index_tables import sha256
 from setup.downloading.course import FOUND, Course
 from setup.downloading.ledger import LEDGER, Ledger
 from setup.downloading.ledger_list import (

@@ -23,8 +23,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from data.index_tables import MANIFEST
-from data.shard_part import join_parts
+from data.sharding.index_tables import MANIFEST
+from data.sharding.part import join_parts
 from partitioning.atomic_file import atomic_path
 from setup.engine import run
 from setup.packing.import_part import MsgPart, doubled_keys, import_part

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import track
 
-from data.photo_journal import PhotoJournal
-from data.stored_maps import StoredMaps
+from data.photos.journal import PhotoJournal
+from data.seg_maps.stored_maps import StoredMaps
 from partitioning.atomic_file import atomic_path
 from setup.places.linked_copy import PlacesCopy
 from setup.places.object_painter import CLEAR, FAILED, PAINTED, TOO_MUCH, ObjectPainter

@@ -12,12 +12,12 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from data.formats import ImageError
 from data.panorama import Tile, heading_deg, nadir_mask, sampling_places, tiles
-from data.panorama_cut import BAND_PITCH_DEG, band_tiles
-from data.panorama_file import NoPanorama, height_for, read_panorama
-from data.panorama_list import Source
-from data.panorama_tags import PanoramaTags
+from data.panoramas.cut import BAND_PITCH_DEG, band_tiles
+from data.panoramas.file import NoPanorama, height_for, read_panorama
+from data.panoramas.listing import Source
+from data.panoramas.tags import PanoramaTags
+from data.photos.formats import ImageError
 from partitioning.atomic_file import atomic_path
 
 TILES, MASKS, RECORDS = "tiles", "masks", "records"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from data.index_tables import INDEX
 from data.sample import safe_key
+from data.sharding.index_tables import INDEX
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".JPG", ".JPEG", ".PNG")
 _FLATTENED = re.compile(r"([0-9a-f]{2,3})_([0-9a-f]{2,3})_(\d+(?:\.\w+)?)")

@@ -28,7 +28,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from data.panorama_list import Sources, find_sources
+from data.panoramas.listing import Sources, find_sources
 from data.sample import key_problem
 from partitioning.atomic_file import atomic_path
 from setup.engine import run

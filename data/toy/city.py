@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from data.place_names import PlaceName
+from data.place_sets.names import PlaceName
 from data.toy.camera import FARTHEST_M, Light, Pose, cast, photograph
 from data.toy.town import Town, build_town
 from partitioning.atomic_file import atomic_path

@@ -5,7 +5,7 @@ stitches its own; people and cars may be cut at a seam. Beyond 35 degrees up or 
 nothing but the photographs' edges. Two sets come of them, with the positions, headings and fields
 of view of the city's own photos (data/toy/city.py) and with its queries:
 
-- `plain`: rectangles of the stored panorama, bent lines and all (data/panorama_cut.py);
+- `plain`: rectangles of the stored panorama, bent lines and all (data/panoramas/cut.py);
 - `undistorted`: pinhole pictures (data/panorama.py).
 """
 
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 from data.panorama import undistort, vertical_fov_deg
-from data.panorama_cut import plain_cut
+from data.panoramas.cut import plain_cut
 from data.toy.camera import Pose, photograph
 from data.toy.city import DISTRICTS, HEADINGS_DEG, QUALITY, Shot, district, shots
 from data.toy.town import Town

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from data.seg_classes import SegClasses
-from data.seg_png import encode_seg
-from data.stored_maps import write_classes
+from data.seg_maps.classes import SegClasses
+from data.seg_maps.png import encode_seg
+from data.seg_maps.stored_maps import write_classes
 from data.toy.camera import EYE_M, FARTHEST_M, Light, Pose, cast, photograph, stand_in_the_way
 from data.toy.city import DISTRICTS, QUALITY, district, shots
 from data.toy.town import Town

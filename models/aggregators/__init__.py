@@ -2,7 +2,7 @@
 
 Two kinds. Those of *maps* take a feature map `(B, D, H, W)` of any backbone (a transformer's
 patches laid out as a map); those of *tokens* take a transformer's tokens `(B, 1 + N, D)`, the class
-token first. `models/embedder.py` pairs them with backbones.
+token first. `models/places/embedder.py` pairs them with backbones.
 """
 
 from collections.abc import Callable

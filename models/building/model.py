@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from data.place_photos import PlacePhotos
+from data.place_sets.photos import PlacePhotos
 from data.transforms import normalize
 from models.backbones import build_backbone
 from models.building.sources import Measured

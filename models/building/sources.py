@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from data.images import ImageError, Pixels, read_rgb
-from data.stored_maps import StoredMaps
+from data.seg_maps.stored_maps import StoredMaps
 from models.segmentation.drawn_maps import drawn_maps
 from models.segmentation.named_classes import class_numbers
 from models.segmentation.segmenter import Segmenter

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from data.place_photos import PlacePhotos
+from data.place_sets.photos import PlacePhotos
 from models.building.model import ModelShares, ShareRegressor
 from models.devices import pick_device
 from models.evaluation.intervals import bootstrap_interval

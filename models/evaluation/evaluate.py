@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.bundle import Bundle
+from models.bundles.bundle import Bundle
 from models.decode import nested_posterior
 from models.evaluation.accuracy import (
     CELL_MEAN,

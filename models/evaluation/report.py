@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.photo_facts import AREAS, SCENES, PhotoFacts
-from models.bundle import Bundle
+from data.photos.facts import AREAS, SCENES, PhotoFacts
+from models.bundles.bundle import Bundle
 from models.evaluation.accuracy import HIERARCHICAL
 from models.evaluation.areas import Named, area_accuracy
 from models.evaluation.author_hashes import is_new_author

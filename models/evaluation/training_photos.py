@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.index import Index
-from data.photo_facts import facts_of_shards, facts_of_table
+from data.photos.facts import facts_of_shards, facts_of_table
 from data.tables import read_photo_table
 from models.evaluation.areas import Named
 from models.evaluation.author_hashes import author_hashes, read_author_hashes

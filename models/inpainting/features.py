@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.local_features import build_extractor
+from models.places.local_features import build_extractor
 
 LEVELS = 3
 
@@ -18,7 +18,7 @@ class FeaturePyramid(nn.Module):
     """Photos in 0..1 `(B, 3, H, W)` to maps of 1/2, 1/4 and 1/8 of their size; never trained.
 
     Args:
-        backbone: As `models.local_features.build_extractor`: vgg16 as in the paper, or
+        backbone: As `models.places.local_features.build_extractor`: vgg16 as in the paper, or
             efficientnet_lite0, whose weights are installed.
         pretrained: Load its ImageNet weights.
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from data.images import ImageError, Pixels, read_rgb
-from data.place_photos import resized
+from data.place_sets.photos import resized
 from models.inpainting.masks import random_hole
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")

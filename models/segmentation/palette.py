@@ -9,7 +9,7 @@ import colorsys
 from collections.abc import Iterator, Sequence
 from itertools import count
 
-from data.seg_classes import Colour
+from data.seg_maps.classes import Colour
 
 CITYSCAPES: dict[str, Colour] = {
     "road": (128, 64, 128),

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from data.seg_classes import SegClasses
+from data.seg_maps.classes import SegClasses
 from models.devices import pick_device
 from models.segmentation.scores import class_map, class_scores, num_photos
 

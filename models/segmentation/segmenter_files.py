@@ -20,7 +20,7 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
 
-from data.seg_classes import SegClasses
+from data.seg_maps.classes import SegClasses
 from models.segmentation.palette import palette
 
 MOST_CLASSES = 255  # 255 itself is left to pixels without a class, as the data sets have it

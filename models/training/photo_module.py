@@ -9,8 +9,8 @@ import pytorch_lightning as pl
 import torch
 
 from data.index import Index
-from data.remote_folder import NotThereError, RemoteFolder
 from data.sampler import ResumableSampler
+from data.sharding.remote_folder import NotThereError, RemoteFolder
 from data.stream import PhotoLoader, PhotoStream, batches, order_for
 from data.transforms import EvalTransform, PairedTransform, TrainTransform
 from partitioning import partition as partition_file

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from data.index_tables import read_seg_classes
+from data.sharding.index_tables import read_seg_classes
 from data.synthetic import write_synthetic_shards
 from models.encoders import Encoder
 from models.geocell_vit import Architecture, GeocellViT, adapt

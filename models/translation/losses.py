@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.local_features import Extractor, build_extractor
+from models.places.local_features import Extractor, build_extractor
 from models.translation.networks import SIDES, Translator
 from models.translation.settings import UnitSettings
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from data.images import ImageError, read_rgb
-from data.place_names import PlaceName
-from data.place_photos import resized
+from data.place_sets.names import PlaceName
+from data.place_sets.photos import resized
 from data.places import EXTENSIONS
 from models.translation.networks import SIDES
 from models.translation.settings import UnitSettings
@@ -29,8 +29,8 @@ def find_side(directory: Path, note: str = "") -> list[Path]:
 
     Args:
         directory: The folder, searched through.
-        note: Take only those whose file names have this word in their note (data/place_names.py),
-            such as night; "" takes all.
+        note: Take only those whose file names have this word in their note
+            (data/place_sets/names.py), such as night; "" takes all.
 
     Raises:
         ValueError: there is no such folder, or no such photo in it.

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from data.images import ImageError, read_rgb
-from data.place_photos import resized
+from data.place_sets.photos import resized
 from models.translation.losses import OTHER
 from models.translation.model import UnitModel
 from models.translation.photos import find_side, with_short_side

@@ -17,8 +17,8 @@ from models.evaluation.intervals import bootstrap_interval
 from models.evaluation.paired_test import difference_interval
 from retrieval.comparing.methods import METHODS
 from retrieval.comparing.runs import RESULT, SPLITS, Runs, minutes_of
-from retrieval.recall_report import AVERAGED, averaged_hits
 from retrieval.rerank import BEFORE
+from retrieval.testing.recall_report import AVERAGED, averaged_hits
 
 RECALLS = tuple(f"R@{k}" for k in AVERAGED)
 AVERAGE = "R_avg"

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.place_photos import PlacePhotos
+from data.place_sets.photos import PlacePhotos
 from models.geowarp import GeoWarp, Quads, dense_features
-from models.geowarp_file import WarpModel
 from models.homography import is_degenerate, warp, whole
+from models.warping.file import WarpModel
 from retrieval.descriptor_cache import Engine
 from retrieval.geowarp.views import shown_to
 

@@ -5,19 +5,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.place_photos import PlacePhotos
+from data.place_sets.photos import PlacePhotos
 from data.places import Places, read_places
 from data.places import find_photos as photos_of_split
-from models.embedder import Embedder
 from models.geowarp import GeoWarp
+from models.places.embedder import Embedder
 from retrieval.descriptor_cache import Engine
 from retrieval.geowarp.settings import GeoWarpSettings
 from retrieval.geowarp.split import photos_in, split_by_place
 from retrieval.geowarp.trainer import Sources
 from retrieval.geowarp.views import BankedViews, NewViews, corner_errors
 from retrieval.geowarp.weak_pairs import WeakPairs, find_weak_pairs
-from retrieval.place_evaluation import say
-from retrieval.place_recipe import PlaceRecipe
+from retrieval.testing.evaluation import say
+from retrieval.training.recipe import PlaceRecipe
 
 MEASURED_PHOTOS, MEASURED_VIEWS = 100, 4
 HELD_OUT = 0.2  # of the places of a plain folder

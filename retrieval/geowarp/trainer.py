@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from models.geowarp import GeoWarp, dense_features
-from models.geowarp_losses import consistency_loss, features_loss, self_supervised_loss
 from models.training.checkpoint import (
     AtomicCheckpointIO,
     checkpoints_in,
@@ -25,6 +24,7 @@ from models.training.checkpoint import (
     prune,
     step_path,
 )
+from models.warping.losses import consistency_loss, features_loss, self_supervised_loss
 from retrieval.bars import bar
 from retrieval.geowarp.settings import GeoWarpSettings
 from retrieval.geowarp.views import Epochs, ViewPairs

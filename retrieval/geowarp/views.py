@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.place_photos import PlacePhotos, Rows
+from data.place_sets.photos import PlacePhotos, Rows
 from data.transforms import normalize
 from models.geowarp import SIDE, GeoWarp, Quads
-from models.geowarp_pairs import random_trapezoids, random_views, render, views_of
 from models.homography import warp, whole
+from models.warping.pairs import random_trapezoids, random_views, render, views_of
 from retrieval.bars import bar
 from retrieval.descriptor_cache import Engine
 
@@ -48,7 +48,7 @@ class NewViews:
     Args:
         model: Its extractor describes them.
         photos: To draw from.
-        k: How far views may differ from their photo; see models/geowarp_pairs.py.
+        k: How far views may differ from their photo; see models/warping/pairs.py.
         shape: Batches of an epoch, pairs of a batch.
         engine: Device and threads.
         seed: Of all that is drawn.

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import numpy as np
 from torch import Tensor
 
-from data.place_photos import PlacePhotos, Rows
+from data.place_sets.photos import PlacePhotos, Rows
 from data.places import Places
-from models.embedder import Embedder
 from models.geowarp import GeoWarp
+from models.places.embedder import Embedder
 from retrieval.bars import bar
 from retrieval.descriptor_cache import Descriptors, Engine, describe
 from retrieval.geowarp.views import drawn_rows, shown_to

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from data.images import read_rgb
-from data.stored_maps import StoredMaps
+from data.seg_maps.stored_maps import StoredMaps
 from data.toy.truth import CityShape, make_mapped_city
 from models.inpainting.inpainter import Inpainter, load_inpainter
 from models.inpainting.objects import moving_classes, object_hole

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from data.images import ImageError, read_rgb
-from data.place_photos import PlacePhotos, resized
+from data.place_sets.photos import PlacePhotos, resized
 from data.places import Places, read_places
-from data.stored_maps import StoredMaps
+from data.seg_maps.stored_maps import StoredMaps
 from models.inpainting.objects import moving_classes, object_hole
-from models.place_model import PlaceModel
+from models.places.place_model import PlaceModel
 from partitioning.atomic_file import atomic_path
 from retrieval.descriptor_cache import describe, normal
 from retrieval.inpainting.town import Town
-from retrieval.masked_features import check, masked_descriptors
+from retrieval.testing.masked_features import check, masked_descriptors
 
 AS_THEY_ARE, PAINTED, MASKED = "as they are", "painted over", "masked features"
 EMPTY = "empty streets (bound)"

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data.formats import ImageError
 from data.images import read_rgb
-from data.place_photos import resized
+from data.photos.formats import ImageError
+from data.place_sets.photos import resized
 from retrieval.leaks.pairs import Finding, Pair, finding, near_pairs
 from retrieval.leaks.photos import SplitPhotos
 

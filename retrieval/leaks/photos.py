@@ -1,7 +1,7 @@
 """All photos of a set of places, split by split, with what is known of each.
 
-Positions and panoramas are read from the names (data/place_names.py), authors and sequences from a
-table, which names photos by their file name, with or without the extension.
+Positions and panoramas are read from the names (data/place_sets/names.py), authors and sequences
+from a table, which names photos by their file name, with or without the extension.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.place_names import PlaceName
+from data.place_sets.names import PlaceName
 from data.places import SPLITS, read_photos
 from partitioning.csv_columns import read_columns
 

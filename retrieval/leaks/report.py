@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.formats import ImageError
 from data.images import crop_square, read_rgb
+from data.photos.formats import ImageError
 from partitioning.atomic_file import atomic_path
 from retrieval.leaks.pairs import Finding, Pair
 from retrieval.leaks.photos import SplitPhotos

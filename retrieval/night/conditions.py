@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from data.images import ImageError, read_rgb
 from data.linear_light import to_linear
-from data.place_names import PlaceName
+from data.place_sets.names import PlaceName
 from data.transforms import LUMA
 
 WAYS = ("auto", "note", "luminance")
@@ -44,7 +44,7 @@ def conditions_of(
     """Tell day from night.
 
     Args:
-        queries: Files, named as data/place_names.py.
+        queries: Files, named as data/place_sets/names.py.
         data: The set; a translated copy says its light in provenance.json.
         way: note: day or night must be a word of each name's note; luminance: measured; auto: the
             set's provenance, else the notes where all have one, else measured.

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data.panorama_list import Source
+from data.panoramas.listing import Source
 from models.evaluation.intervals import bootstrap_interval, wilson_interval
 from partitioning.geodesy import haversine_km
 from retrieval.panoramas.views import KINDS, Described, Views

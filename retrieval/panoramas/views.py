@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from data.panorama import even_yaws_deg, undistort_batch, vertical_fov_deg
-from data.panorama_cut import BAND_HEIGHT_DEG, BAND_PITCH_DEG, plain_cut
-from data.panorama_file import height_for, read_panorama
-from data.panorama_list import Source
-from models.embedder import Embedder
+from data.panoramas.cut import BAND_HEIGHT_DEG, BAND_PITCH_DEG, plain_cut
+from data.panoramas.file import height_for, read_panorama
+from data.panoramas.listing import Source
+from models.places.embedder import Embedder
 from partitioning.atomic_file import atomic_path
 from retrieval.bars import bar
 from retrieval.descriptor_cache import Engine, in_evaluation, normal

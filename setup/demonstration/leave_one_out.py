@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from models.bundles.session import Encoding
 from models.decode import ancestors, nested_posterior
 from models.evaluation.calibration import Validation, fit_calibration
-from models.session import Encoding
 from models.training.frozen_heads import apply_heads, cross_folds, fit_heads
 from partitioning.geodesy import haversine_km
 from partitioning.partition import LEVELS, Partition, build_partition
-from retrieval.decision import Street, World, decide
-from retrieval.fix import Fix
+from retrieval.answering.decision import Street, World, decide
+from retrieval.answering.fix import Fix
 from retrieval.gallery import Gallery
 from retrieval.search import search
 

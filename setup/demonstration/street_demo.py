@@ -14,13 +14,13 @@ import torch
 from rich.progress import track
 
 from data.images import crop_square, read_rgb
-from models.bundle import Bundle
+from models.bundles.bundle import Bundle
 from models.export import save_bundle
 from models.geocell_vit import Architecture, GeocellViT
 from partitioning.atomic_file import atomic_path
 from partitioning.partition import LEVELS
+from retrieval.answering.novelty import Novelty
 from retrieval.gallery import Gallery
-from retrieval.novelty import Novelty
 from setup.demonstration.leave_one_out import ACCURACY_M, Photos, fit_world, gallery_records
 
 BACKBONE, IMG_SIZE = "efficientnet_lite1", 320

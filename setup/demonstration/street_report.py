@@ -10,8 +10,8 @@ from rich.table import Table
 
 from partitioning.atomic_file import atomic_path
 from retrieval.evaluate import WORLD_THRESHOLDS_KM, recall_of_ranks, share_of, within_km
-from retrieval.fix_map import thumbnail, write_fix_map
-from retrieval.map import write_overview
+from retrieval.mapping.fix_map import thumbnail, write_fix_map
+from retrieval.mapping.map import write_overview
 from setup.demonstration.leave_one_out import GATE_MASS, REGION_MASSES, Outcome
 from setup.demonstration.street_rows import named_shares, share_texts
 

@@ -28,7 +28,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageFilter
 
-from data.seg_classes import SegClasses
+from data.seg_maps.classes import SegClasses
 
 CLASSES = (
     "water",

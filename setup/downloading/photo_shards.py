@@ -3,7 +3,7 @@
 A photo's shard is its turn divided by the samples of a shard: given by the list, not by which
 server answered first, so the shards have the same bytes however often the download was stopped.
 Photos wait in the ledger until all of their shard have been asked for; then the shard is written,
-whole or not at all (data/shard_part.py). What changes later (a photo that came in another round,
+whole or not at all (data/sharding/part.py). What changes later (a photo that came in another round,
 one that was removed, another position) has its shard written anew from itself and the ledger.
 """
 
@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data.index_tables import MANIFEST, MANIFEST_SCHEMA, read_table
-from data.reopened_shards import reopen_parts
-from data.shard_part import PART, ShardPart, join_parts, part_is_done
-from data.shard_scan import mapped, members_at, scan
-from data.tar_members import Buffer
+from data.sharding.index_tables import MANIFEST, MANIFEST_SCHEMA, read_table
+from data.sharding.part import PART, ShardPart, join_parts, part_is_done
+from data.sharding.reopened_shards import reopen_parts
+from data.sharding.scan import mapped, members_at, scan
+from data.sharding.tar_members import Buffer
 from setup.downloading.ledger import Job, Ledger
 from setup.downloading.report import Row
 

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.formats import MAX_PIXELS
+from data.photos.formats import MAX_PIXELS
 from setup.downloading.fetch import Limits
 from setup.downloading.url_list import FLICKR_SIZES
 

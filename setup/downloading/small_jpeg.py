@@ -3,8 +3,8 @@
 import numpy as np
 import simplejpeg
 
-from data.formats import MAX_PIXELS
 from data.images import ImageError, Pixels, decode_rgb
+from data.photos.formats import MAX_PIXELS
 
 JPEG_QUALITY = 90
 

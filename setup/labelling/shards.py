@@ -14,10 +14,10 @@ import numpy as np
 
 from data.images import ImageError, decode_rgb
 from data.index import Index
-from data.index_tables import MANIFEST, read_seg_classes, sha256
-from data.open_shard import checked_members
 from data.sample import Sample
-from data.shard_part import ShardPart, join_parts, part_is_done
+from data.sharding.index_tables import MANIFEST, read_seg_classes, sha256
+from data.sharding.open_shard import checked_members
+from data.sharding.part import ShardPart, join_parts, part_is_done
 from partitioning.atomic_file import atomic_path
 from setup.labelling.scene_labels import Labeller, Photo
 from setup.packing.part_plan import alone

@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from data.folder_photos import photo_of
 from data.images import ImageError, read_bytes
+from data.photos.folder_photos import photo_of
 from data.places365 import KINDS
 from data.tables import PhotoTable, read_photo_table
 from partitioning.atomic_file import atomic_path

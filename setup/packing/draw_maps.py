@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import islice
 
-from data.seg_png import encode_seg
+from data.seg_maps.png import encode_seg
 from models.segmentation.segmenter import Segmenter
 from setup.packing.packed import Outcome
 from setup.packing.part_photos import Photo

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.bundle import Bundle
-from models.session import OnnxSession, Session, engine_of, open_session
+from models.bundles.bundle import Bundle
+from models.bundles.session import OnnxSession, Session, engine_of, open_session
 from partitioning.atomic_file import atomic_path
 from setup.packing.packed import Outcome
 from setup.packing.part_photos import Photo, reason

@@ -13,7 +13,7 @@ import simplejpeg
 
 from data.images import ImageError, decode_rgb
 from data.sample import safe_key
-from data.shard_part import ShardPart, part_is_done, table_path
+from data.sharding.part import ShardPart, part_is_done, table_path
 from partitioning.atomic_file import atomic_path
 from setup.packing.metadata_lookup import MetadataLookup
 from setup.packing.msgpack_samples import Damaged, MsgSample, read_samples

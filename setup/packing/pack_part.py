@@ -7,7 +7,7 @@ that were downloaded for it are kept.
 
 import shutil
 
-from data.shard_part import ShardPart
+from data.sharding.part import ShardPart
 from setup.packing.packed import Outcome
 from setup.packing.part_photos import Photo, read_photos, reason
 from setup.packing.part_plan import Part

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from data.shard_part import part_is_done
+from data.sharding.part import part_is_done
 from partitioning.atomic_file import atomic_path
 from setup.split_photos import SPLITS
 

@@ -83,13 +83,13 @@ def _with_urls(photos: pd.DataFrame, url_csv: Path) -> pd.DataFrame:
 
 
 def _photo_paths(photos: pd.DataFrame, images: Path) -> pd.Series:
-    from data.folder_photos import photo_of  # brings torch, which --help can do without
+    from data.photos.folder_photos import photo_of  # brings torch, which --help can do without
 
     return _paths(photos, images, "find photos", lambda image_id, key: photo_of(images, image_id))
 
 
 def _map_paths(photos: pd.DataFrame, seg: Path) -> pd.Series:
-    from data.folder_photos import map_of
+    from data.photos.folder_photos import map_of
 
     return _paths(
         photos, seg, "find maps", lambda image_id, key: map_of(seg, image_id) or map_of(seg, key)

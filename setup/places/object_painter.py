@@ -8,7 +8,7 @@ import simplejpeg
 from PIL import Image
 
 from data.images import ImageError, Pixels, read_rgb
-from data.stored_maps import StoredMaps
+from data.seg_maps.stored_maps import StoredMaps
 from models.inpainting.inpainter import Inpainter
 from models.inpainting.objects import object_hole
 from models.segmentation.drawn_maps import drawn_maps

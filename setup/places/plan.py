@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from data.place_names import PlaceName
+from data.place_sets.names import PlaceName
 from data.places import POSITIVE_M, SPLITS
 from setup.places.queries import DATE, GIVEN, LEAST_SHARE, SHARE, YEAR, Mask, drawn, newest
 from setup.places.sources import SourcePhoto

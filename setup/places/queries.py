@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from data.near_positions import Neighbours, within
+from data.place_sets.near_positions import Neighbours, within
 
 YEAR, DATE, SHARE, GIVEN = "newest_year", "newest_date", "share", "given"
 LENGTHS = {YEAR: 4, DATE: 10}  # letters of "YYYY-MM-DD" that are compared

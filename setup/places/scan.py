@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 from data.images import ImageError, decode_rgb, read_bytes
-from data.photo_exif import exif_facts
+from data.photos.exif import exif_facts
 from partitioning.geodesy import position_problems
 from setup.places.sources import Refused, SourcePhoto
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from data.folder_photos import EXTENSIONS, photo_of
-from data.photo_exif import day_of, heading_of
-from data.photo_facts import authors_of
+from data.photos.exif import day_of, heading_of
+from data.photos.facts import authors_of
+from data.photos.folder_photos import EXTENSIONS, photo_of
 from partitioning.csv_columns import read_names
 from partitioning.positions_csv import COLUMN_SYNONYMS, read_positions
 

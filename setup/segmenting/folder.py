@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from data.folder_photos import EXTENSIONS
 from data.images import ImageError, read_bytes
+from data.photos.folder_photos import EXTENSIONS
 from data.sample import Sample
 from partitioning.atomic_file import atomic_path
 from setup.packing.part_plan import alone

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from data.seg_classes import SegClasses
+from data.seg_maps.classes import SegClasses
 from partitioning.atomic_file import atomic_path
 
 FILE = "segmentation.json"

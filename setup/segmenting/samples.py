@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from data.images import decode_rgb
 from data.sample import Sample
-from data.seg_classes import SegClasses
-from data.seg_png import encode_seg
+from data.seg_maps.classes import SegClasses
+from data.seg_maps.png import encode_seg
 from setup.engine import cores
 
 Pixels = NDArray[np.uint8]

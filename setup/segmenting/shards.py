@@ -15,10 +15,10 @@ import pandas as pd
 
 from data.images import decode_rgb
 from data.index import Index
-from data.index_tables import MANIFEST, read_seg_classes, sha256
 from data.sample import Sample
-from data.seg_classes import SegClasses
-from data.shard_part import ShardPart, join_parts, part_is_done
+from data.seg_maps.classes import SegClasses
+from data.sharding.index_tables import MANIFEST, read_seg_classes, sha256
+from data.sharding.part import ShardPart, join_parts, part_is_done
 from models.segmentation.segmenter import Segmenter
 from partitioning.atomic_file import atomic_path
 from setup.engine import run

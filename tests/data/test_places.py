@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from data.place_names import PlaceName
+from data.place_sets.names import PlaceName
 from data.places import Photos, Places, read_photos, read_places
 
 

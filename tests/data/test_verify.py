@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data.header_check import hash_and_check
-from data.index_tables import MANIFEST_SCHEMA, sha256
-from data.shard_scan import scan
+from data.sharding.header_check import hash_and_check
+from data.sharding.index_tables import MANIFEST_SCHEMA, sha256
+from data.sharding.scan import scan
 from data.shards import Index, build_index, verify
 
 COUNT, PER_SHARD = 24, 8

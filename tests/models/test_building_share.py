@@ -9,10 +9,10 @@ import simplejpeg
 import torch
 from safetensors.torch import load_file
 
-from data.photo_journal import PhotoJournal
-from data.seg_classes import SegClasses
-from data.seg_png import encode_seg
-from data.stored_maps import StoredMaps, write_classes
+from data.photos.journal import PhotoJournal
+from data.seg_maps.classes import SegClasses
+from data.seg_maps.png import encode_seg
+from data.seg_maps.stored_maps import StoredMaps, write_classes
 from models.building import training as building_share_training
 from models.building.model import ShareRegressor, load_share_model
 from models.building.sources import (

@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 from safetensors.torch import save_file
 
 import models.export as export
-from models.bundle import Bundle
+from models.bundles.bundle import Bundle
 from models.evaluation.author_hashes import author_hashes
 from models.evaluation.calibration import Calibration
 from models.weights import misfit

@@ -9,7 +9,7 @@ from torch import nn
 
 from models.geowarp import GeoWarp, HomographyRegression, correlation, dense_features
 from models.homography import whole
-from models.local_features import MapExtractor, build_extractor
+from models.places.local_features import MapExtractor, build_extractor
 
 
 def maps(seed, count=2, width=6, side=15):

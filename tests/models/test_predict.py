@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from models.bundle import Bundle
+from models.bundles.bundle import Bundle
 from models.evaluation.calibration import Calibration
 from models.predict import Photos, open_photos, predict
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.place_names import PlaceName
+from data.place_sets.names import PlaceName
 from models.translation.model import load_unit
 from models.translation.photos import SidePhotos, find_side, random_square, with_short_side
 from models.translation.settings import UnitSettings

@@ -17,8 +17,8 @@ from retrieval.comparing.runs import NotRunError, Runs, clocked, minutes_of
 from retrieval.comparing.sets import Sets, make_toy_sets
 from retrieval.comparing.study import FAST_FLAGS, TOY_FLAGS, Study, open_folder
 from retrieval.comparing.table import Gain, Row, _note, gains_of
-from retrieval.place_recipe import PlaceRecipe
-from retrieval.recall_report import measure, write_report
+from retrieval.testing.recall_report import measure, write_report
+from retrieval.training.recipe import PlaceRecipe
 
 THESIS = (
     "gem netvlad resnetvlad dynetvlad +autoencoder +undistortion +inpainting +night +ensemble "
@@ -51,9 +51,9 @@ def test_the_flags_of_a_row_are_flags_of_the_commands(name):
     """Else a row would say `not run` for ever."""
     import argparse
 
-    from retrieval.place_recipe import recipe_of
-    from retrieval.place_recipes import add_recipe_flags
     from retrieval.test import parse
+    from retrieval.training.recipe import recipe_of
+    from retrieval.training.recipes import add_recipe_flags
 
     method = METHODS[name]
     for small in (TOY_FLAGS, FAST_FLAGS):

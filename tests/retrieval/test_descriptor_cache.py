@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from data.place_photos import PlacePhotos
+from data.place_sets.photos import PlacePhotos
 from data.transforms import normalize
-from models.embedder import Embedder, EmbedderSettings
+from models.places.embedder import Embedder, EmbedderSettings
 from retrieval import descriptor_cache
 from retrieval.descriptor_cache import Engine, describe, describe_shared
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from geolocate import Geolocator
-from models.session import open_session
+from models.bundles.session import open_session
 from retrieval import index
 from retrieval.gallery import Gallery
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.stored_maps import StoredMaps
+from data.seg_maps.stored_maps import StoredMaps
 from data.toy.truth import PASSER_BY, CityShape, make_mapped_city
 from models.inpainting.inpainter import Inpainter
 from models.inpainting.objects import object_hole

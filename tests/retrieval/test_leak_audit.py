@@ -7,7 +7,7 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from data.place_names import PlaceName
+from data.place_sets.names import PlaceName
 from retrieval import leak_audit
 from retrieval.leaks.copies import byte_copies, difference_hash, picture_copies
 from retrieval.leaks.descriptors import ASSUMED, near_duplicates, threshold_of
@@ -202,7 +202,7 @@ def test_the_report_names_each_pair_and_draws_them(places, tmp_path):
 
 
 def test_the_command_ends_with_1_at_a_leak_and_0_without(places, tmp_path, monkeypatch, capsys):
-    from models.embedder import Embedder
+    from models.places.embedder import Embedder
 
     # Random weights: what is tested is the command, and ImageNet's take seconds to load.
     monkeypatch.setattr(Embedder.__init__, "__defaults__", (False,))

@@ -7,19 +7,19 @@ import pytest
 import torch
 from PIL import Image
 
-from data.place_augmentation import Augmentation
-from data.place_names import PlaceName
+from data.place_sets.augmentation import Augmentation
+from data.place_sets.names import PlaceName
 from data.places import read_places
 from data.toy.city import make_toy_city
-from models.embedder import Embedder, EmbedderSettings
-from models.place_model import save_place_model
-from retrieval import place_evaluation
+from models.places.embedder import Embedder, EmbedderSettings
+from models.places.place_model import save_place_model
 from retrieval.descriptor_cache import Engine
 from retrieval.night.conditions import conditions_of, luminance
 from retrieval.night_report import main, named_models
-from retrieval.place_recipe import PlaceRecipe
+from retrieval.testing import evaluation as place_evaluation
 from retrieval.train import build_rounds
 from retrieval.train import main as train
+from retrieval.training.recipe import PlaceRecipe
 
 SIZE = (32, 48)
 

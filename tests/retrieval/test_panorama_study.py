@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from data.panorama_list import Source
+from data.panoramas.listing import Source
 from retrieval import panorama_study
 from retrieval.panoramas.scores import mean_of, neighbours, recall_of, score
 from retrieval.panoramas.views import Described, Views, describe_panoramas
@@ -107,7 +107,7 @@ def panoramas(tmp_path):
 
 
 def test_the_command_writes_tables_and_a_plot(panoramas, tmp_path, monkeypatch, capsys):
-    from models.embedder import Embedder
+    from models.places.embedder import Embedder
 
     monkeypatch.setattr(Embedder.__init__, "__defaults__", (False,))  # no weights: it is quicker
     panoramas = move(panoramas)
@@ -142,7 +142,7 @@ def test_descriptors_are_of_the_pictures_they_stand_for(panoramas, tmp_path):
 
     from data.images import read_rgb
     from data.panorama import undistort
-    from models.embedder import Embedder, EmbedderSettings
+    from models.places.embedder import Embedder, EmbedderSettings
     from retrieval.descriptor_cache import Engine, normal
 
     torch.manual_seed(0)

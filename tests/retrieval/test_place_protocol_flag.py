@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from data.toy.city import make_toy_city
-from models.embedder import Embedder, EmbedderSettings
-from models.place_model import save_place_model
+from models.places.embedder import Embedder, EmbedderSettings
+from models.places.place_model import save_place_model
 from retrieval.test import main
 
 SIZE = (32, 48)

@@ -9,15 +9,14 @@ from PIL import Image
 from torch import nn
 
 from models.geowarp import GeoWarp, dense_features
-from models.geowarp_file import ExtractorParts, WarpModel
 from models.homography import warp
-from models.local_features import MapExtractor
+from models.places.local_features import MapExtractor
+from models.warping.file import ExtractorParts, WarpModel
 from retrieval.descriptor_cache import Engine
 from retrieval.evaluate import Share
 from retrieval.geowarp.reranker import GeoWarpReranker
 from retrieval.geowarp.views import shown_to
 from retrieval.nearest import Nearest
-from retrieval.recall_report import Recalls, measure
 from retrieval.rerank import (
     RerankSettings,
     beside,
@@ -25,6 +24,7 @@ from retrieval.rerank import (
     order_by,
     rerank,
 )
+from retrieval.testing.recall_report import Recalls, measure
 
 SIZE = (30, 40)
 DATABASE = [Path(f"d{i}") for i in range(6)]

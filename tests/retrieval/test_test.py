@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from data.place_photos import PlacePhotos
+from data.place_sets.photos import PlacePhotos
 from data.places import read_places
 from data.toy.city import make_toy_city
-from models.embedder import Embedder, EmbedderSettings
-from models.place_model import save_place_model
-from retrieval import place_search
-from retrieval.batch_audit import audit_batches
+from models.places.embedder import Embedder, EmbedderSettings
+from models.places.place_model import save_place_model
 from retrieval.descriptor_cache import Engine, describe
-from retrieval.query_methods import METHODS
 from retrieval.test import main
+from retrieval.testing import place_search
+from retrieval.testing.batch_audit import audit_batches
+from retrieval.testing.query_methods import METHODS
 
 SIZE = (32, 48)
 
@@ -52,7 +52,7 @@ def tested(model, town, tmp_path):
 
 
 def test_recall_is_that_of_a_plain_loop(tested, model, town):
-    from models.place_model import load_place_model
+    from models.places.place_model import load_place_model
 
     _, report = tested()
     places = read_places(town, "test")

@@ -10,19 +10,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from data.place_augmentation import Augmentation
-from data.place_photos import PlacePhotos
+from data.place_sets.augmentation import Augmentation
+from data.place_sets.photos import PlacePhotos
 from data.places import read_places
 from data.toy.city import make_toy_city
-from models.embedder import Embedder, EmbedderSettings
 from models.losses.triplet import weak_triplet
-from models.place_model import load_place_model
+from models.places.embedder import Embedder, EmbedderSettings
+from models.places.place_model import load_place_model
 from retrieval.descriptor_cache import Engine
-from retrieval.mining import Triplets
-from retrieval.place_recipe import PlaceRecipe
-from retrieval.place_task import PlaceTask, blocks_of
 from retrieval.train import engine_of, main, train
-from retrieval.triplet_rounds import TripletBatch, TripletBatches, query_weights
+from retrieval.training.mining import Triplets
+from retrieval.training.recipe import PlaceRecipe
+from retrieval.training.task import PlaceTask, blocks_of
+from retrieval.training.triplet_rounds import TripletBatch, TripletBatches, query_weights
 
 # The smallest that still has several minings an epoch and several steps between them.
 TINY = [
@@ -217,7 +217,7 @@ def test_night_and_sideways_queries_weigh_more(town):
 
 
 def test_blocks_of_each_kind_of_network():
-    from models.local_features import build_extractor
+    from models.places.local_features import build_extractor
 
     for name, count in (("efficientnet_lite0", 11), ("resnet18", 7), ("test_vit", 1)):
         extractor = build_extractor(name, 64, pretrained=False)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from data.toy.city import make_toy_city
-from models.geowarp_file import load_geowarp
+from models.warping.file import load_geowarp
 from retrieval.test import main as run_test
 from retrieval.train_geowarp import main
 

@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 import simplejpeg
 
-from data.index_tables import (
+from data.seg_maps.classes import SegClasses
+from data.sharding.index_tables import (
     INDEX,
     INDEX_SCHEMA,
     MANIFEST,
@@ -15,7 +16,6 @@ from data.index_tables import (
     read_table,
     write_tables,
 )
-from data.seg_classes import SegClasses
 from data.shards import ShardWriter
 from partitioning import partition as partition_file
 from partitioning.partition import build_partition

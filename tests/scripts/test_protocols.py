@@ -15,7 +15,7 @@ from data import benchmarks
 from data.index import Index
 from data.sample import safe_key
 from data.shards import ShardWriter
-from models.bundle import Bundle
+from models.bundles.bundle import Bundle
 from models.evaluation.local_mean import Positions
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

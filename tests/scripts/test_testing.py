@@ -18,7 +18,7 @@ import test_vit as testing  # under its own name, pytest would take it for a tes
 import train_vit as training
 from data.index import Index
 from data.transforms import EvalTransform
-from models.bundle import Bundle
+from models.bundles.bundle import Bundle
 from models.export import load_model
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 import test_vit as testing  # under its own name, pytest would take it for a test
 import train_vit as training
 from data.shards import ShardWriter
-from models.bundle import Bundle
+from models.bundles.bundle import Bundle
 from models.export import load_model, onnx_difference
 from models.training.recipe_flags import parse_recipe
 from models.training.recipes import RECIPES

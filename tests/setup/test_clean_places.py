@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.seg_classes import SegClasses
-from data.seg_png import encode_seg
-from data.stored_maps import write_classes
+from data.seg_maps.classes import SegClasses
+from data.seg_maps.png import encode_seg
+from data.seg_maps.stored_maps import write_classes
 from models.building.model import ShareRegressor, save_share_model
 from models.segmentation.segmenter import Segmenter
 from setup.clean_places import main

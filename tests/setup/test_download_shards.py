@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from data.images import decode_rgb
-from data.reopened_shards import reopen_parts
+from data.sharding.reopened_shards import reopen_parts
 from data.shards import Index, ShardWriter, verify
 from setup.download_images import download, main
 from setup.downloading.fetch import Limits
@@ -161,7 +161,7 @@ def test_shards_without_their_ledger_are_left_alone(server, rows, tmp_path):
 
 
 def test_reopened_shards_join_to_what_they_were(server, rows, tmp_path):
-    from data.shard_part import join_parts
+    from data.sharding.part import join_parts
 
     fill(rows, tmp_path)
     tables = ("index.parquet", "manifest.parquet")

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from data.seg_classes import SegClasses
-from data.seg_png import encode_seg
-from data.stored_maps import write_classes
+from data.seg_maps.classes import SegClasses
+from data.seg_maps.png import encode_seg
+from data.seg_maps.stored_maps import write_classes
 from models.inpainting.inpainter import load_inpainter, save_inpainter
 from models.inpainting.objects import object_hole
 from models.inpainting.unet import PartialConvUNet, UNetSettings

@@ -13,7 +13,7 @@ from PIL import Image
 
 import setup.places.files
 import setup.places.scan
-from data.place_names import PlaceName
+from data.place_sets.names import PlaceName
 from data.places import SPLITS, read_places
 from setup.make_places import REPORT, Source, main, make_places
 from setup.places.files import COLUMNS, TABLE

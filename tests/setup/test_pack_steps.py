@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 
 from data.images import decode_rgb, decode_seg
-from data.index_tables import read_seg_classes
-from data.shard_part import ShardPart
+from data.sharding.index_tables import read_seg_classes
+from data.sharding.part import ShardPart
 from data.shards import Index, verify
 from setup.build_shards import build_shards, main
 from setup.download_images import download
@@ -126,7 +126,7 @@ def test_maps_are_drawn(folder, tiny_segformer):
 
 
 def test_descriptors_lie_beside_the_samples(folder, bundle):
-    from models.session import open_session
+    from models.bundles.session import open_session
 
     build_shards(settings_of(folder, embed=bundle.path), folder / "out", workers=1)
     session = open_session(bundle, "onnx")

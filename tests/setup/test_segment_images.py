@@ -16,11 +16,11 @@ from PIL import Image
 
 from data.images import decode_rgb, decode_seg
 from data.index import Index
-from data.index_tables import read_seg_classes
-from data.seg_classes import SegClasses
-from data.shard_part import ShardPart, part_is_done, table_path
-from data.shard_scan import build_index
-from data.shard_writer import ShardWriter
+from data.seg_maps.classes import SegClasses
+from data.sharding.index_tables import read_seg_classes
+from data.sharding.part import ShardPart, part_is_done, table_path
+from data.sharding.scan import build_index
+from data.sharding.writer import ShardWriter
 from data.verify import verify
 from models.segmentation.segmenter import Segmenter
 from setup.segment_images import main

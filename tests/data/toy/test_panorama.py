@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data.panorama import undistort, vertical_fov_deg
-from data.panorama_cut import plain_cut
+from data.panoramas.cut import plain_cut
 from data.places import read_places
 from data.toy.camera import Pose, photograph
 from data.toy.city import make_toy_city

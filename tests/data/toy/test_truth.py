@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data.stored_maps import StoredMaps
+from data.seg_maps.stored_maps import StoredMaps
 from data.toy.camera import Pose, photograph
 from data.toy.city import make_toy_city
 from data.toy.town import build_town

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.bundle import Bundle
+from models.bundles.bundle import Bundle
 from models.decode import nested_posterior
 from models.evaluation.accuracy import LOCAL_MEAN, answers_by_row, coverage
 from models.evaluation.calibration import Calibration

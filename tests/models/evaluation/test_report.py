@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from data.benchmarks import describe
-from data.photo_facts import PhotoFacts
-from models.bundle import Bundle
+from data.photos.facts import PhotoFacts
+from models.bundles.bundle import Bundle
 from models.evaluation import report
 from models.evaluation.accuracy import Answers, Coverage
 from models.evaluation.author_hashes import author_hashes

@@ -193,7 +193,7 @@ class Quiet(SimpleHTTPRequestHandler):
 @pytest.fixture
 def url_of(monkeypatch, tmp_path):
     """Serve a folder over loopback."""
-    monkeypatch.setattr("data.remote.CACHE", tmp_path / "cache")
+    monkeypatch.setattr("data.sharding.remote.CACHE", tmp_path / "cache")
     servers = []
 
     def serve(folder):
@@ -229,6 +229,6 @@ def test_photos_elsewhere_are_those_here(data, url_of, tmp_path, has_cells):
 
 
 def test_a_host_without_shards_is_named(url_of, tmp_path, monkeypatch):
-    monkeypatch.setattr("data.remote_folder.WAITS_S", ())
+    monkeypatch.setattr("data.sharding.remote_folder.WAITS_S", ())
     with pytest.raises(OSError, match=r"/train/manifest\.parquet is not there; check the URL"):
         opened(url_of(tmp_path))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.local_features import Extractor, Local
+from models.places.local_features import Extractor, Local
 from models.translation.losses import (
     Losses,
     Perceptual,

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from models.geowarp import GeoWarp, Quads
-from models.geowarp_losses import self_supervised_loss
-from models.geowarp_pairs import random_views
-from models.local_features import MapExtractor
+from models.places.local_features import MapExtractor
+from models.warping.losses import self_supervised_loss
+from models.warping.pairs import random_views
 from retrieval.geowarp.settings import GeoWarpSettings
 from retrieval.geowarp.trainer import GeoWarpTrainer, Sources, optimizer_of, rate
 from retrieval.geowarp.views import ViewPairs

@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from data.place_photos import PlacePhotos
+from data.place_sets.photos import PlacePhotos
 from models.geowarp import GeoWarp
 from models.homography import warp, whole
-from models.local_features import MapExtractor
+from models.places.local_features import MapExtractor
 from retrieval.descriptor_cache import Engine
 from retrieval.geowarp.split import photos_in, place_of, split_by_place
 from retrieval.geowarp.views import BankedViews, NewViews, corner_errors, drawn_rows, shown_to

@@ -9,7 +9,7 @@ import pytest
 
 from data.images import decode_rgb, decode_seg
 from data.sample import Sample
-from data.seg_classes import SegClasses
+from data.seg_maps.classes import SegClasses
 from setup.segmenting.samples import BATCHES_AT_HAND, segmented_samples
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from data import panorama_list
+from data.panoramas import listing as panorama_list
 from setup import make_places
 from setup.collect_street import collect
 from setup.street.mapillary import Mapillary

@@ -1,0 +1,1 @@
+"""What shards hold, to look at: counts, sheets of photos, a map."""

@@ -1,0 +1,1 @@
+"""Segmentation maps: their classes, their PNGs, folders of them."""

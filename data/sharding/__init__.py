@@ -1,0 +1,1 @@
+"""Shards on disk and elsewhere: written, joined, indexed, fetched, looked through."""

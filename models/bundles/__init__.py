@@ -1,0 +1,1 @@
+"""Trained geocell models as folders: written, found, read, run."""

@@ -1,0 +1,1 @@
+"""A photo to the descriptor of its place."""

@@ -1,0 +1,1 @@
+"""What GeoWarp learns from and by, and how it is kept."""

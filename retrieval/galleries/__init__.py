@@ -1,0 +1,1 @@
+"""What a gallery consists of on disk beside its descriptors."""

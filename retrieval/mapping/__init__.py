@@ -1,0 +1,1 @@
+"""Fixes on a map, in one HTML file."""

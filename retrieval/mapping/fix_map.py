@@ -1,0 +1,79 @@
+"""A `Fix` on a map: the photo, the region, the answer, the matches; truth where it is known."""
+
+import io
+from pathlib import Path
+
+from data.images import ImageError, read_rgb
+from retrieval.answering.fix import Fix
+from retrieval.mapping.map import Position, write_map
+
+THUMBNAIL_PX = 360
+
+
+def thumbnail(photo: Path, side_px: int = THUMBNAIL_PX) -> bytes | None:
+    """A small JPEG of a photo without its metadata, None where it cannot be read."""
+    from PIL import Image
+
+    try:
+        picture = Image.fromarray(read_rgb(photo, min_side=side_px))
+    except ImageError:
+        return None
+    picture.thumbnail((side_px, side_px))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
+def write_fix_map(
+    path: Path,
+    fix: Fix,
+    photo: Path,
+    gallery_images: Path | None = None,
+    truth: Position | None = None,
+    matches: int = 5,
+) -> None:
+    """Write the map of one answer.
+
+    Args:
+        path: HTML file to write.
+        fix: the answer.
+        photo: the photo it is about.
+        gallery_images: folder that the gallery's photo paths are relative to, for thumbnails.
+        truth: (lat, lon), degrees, where it is known.
+        matches: how many gallery photos to show.
+    """
+    sure = {"street": "a street position", "cell": "a cell", "unknown": "a guess: unknown"}
+    shown = [
+        {
+            "lat": match.lat,
+            "lon": match.lon,
+            "score": match.score,
+            "title": " / ".join([match.key, *(str(v) for v in _credit(match.facts))]),
+            "thumbnail": _match_thumbnail(gallery_images, match.path),
+        }
+        for match in fix.matches[:matches]
+    ]
+    write_map(
+        path,
+        thumbnail(photo),
+        (fix.lat, fix.lon),
+        fix.region_geojson,
+        [{"token": cell.token, "probability": cell.probability} for cell in fix.cells],
+        shown,
+        truth,
+        f"{photo.stem}: {sure[fix.level]} within {fix.radius_km:,.3g} km",
+        list(fix.notes),
+        fix.radius_km,
+    )
+
+
+def _credit(facts: dict) -> list:
+    return [facts[name] for name in ("author", "licence") if name in facts]
+
+
+def _match_thumbnail(images: Path | None, path: str) -> bytes | None:
+    """A gallery photo's thumbnail; none for a path that leads out of its folder."""
+    if images is None:
+        return None
+    photo = (images / path).resolve()
+    return thumbnail(photo, 160) if photo.is_relative_to(images.resolve()) else None

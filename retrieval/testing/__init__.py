@@ -1,0 +1,1 @@
+"""How place recognition is tested: search, ways of asking, reports, pictures."""

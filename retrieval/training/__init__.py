@@ -1,0 +1,1 @@
+"""How place recognition is trained: recipes, mining, rounds of triplets, the best kept."""
