@@ -159,20 +159,6 @@ def heading_deg(panorama_heading_deg: float, yaw_deg: float) -> float:
     return (panorama_heading_deg + yaw_deg) % FULL_CIRCLE_DEG
 
 
-def useful_band(
-    panorama: NDArray[np.uint8], top: float = TOP_SHARE, bottom: float = BOTTOM_SHARE
-) -> NDArray[np.uint8]:
-    """Cut off the share `top` of sky and `bottom` of ground and car; a view, not a copy.
-
-    Raises:
-        ValueError: nothing would be left.
-    """
-    if not (top >= 0 and bottom >= 0 and top + bottom < 1):
-        raise ValueError(f"top {top:g} and bottom {bottom:g} must leave a part of the panorama")
-    height = len(panorama)
-    return panorama[round(height * top) : height - round(height * bottom)]
-
-
 def nadir_mask(height: int, below_deg: float = 60.0) -> NDArray[np.bool_]:
     """Which rows `(H,)` of a panorama look down steeper than `below_deg`: at car or tripod."""
     return _latitudes_deg(np.arange(height), height) < -below_deg

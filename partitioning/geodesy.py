@@ -38,27 +38,6 @@ def positions_of(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarra
     return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
 
 
-def mean_position(
-    lat: npt.ArrayLike, lon: npt.ArrayLike, weights: npt.ArrayLike | None = None
-) -> tuple[float, float]:
-    """Mean (lat, lon) in degrees on the sphere of positions (N,), with weights (N,) if given.
-
-    Averaging vectors, not degrees, is what makes 179 E and 179 W meet at 180.
-
-    Raises:
-        ValueError: there is no position, or they cancel out (two antipodes have no mean).
-    """
-    vectors = unit_vectors(lat, lon).reshape(-1, 3)
-    scale = np.ones(len(vectors)) if weights is None else np.asarray(weights, np.float64).ravel()
-    if scale.shape != (len(vectors),):
-        raise ValueError(f"{len(vectors)} positions need as many weights, not {len(scale)}")
-    total = scale @ vectors
-    if not np.linalg.norm(total) > 1e-12 * np.abs(scale).sum():
-        raise ValueError(f"{len(vectors)} positions have no mean: they are none or cancel out")
-    mean_lat, mean_lon = positions_of(*total)
-    return float(mean_lat), float(mean_lon)
-
-
 def position_problems(lat: npt.ArrayLike, lon: npt.ArrayLike) -> np.ndarray:
     """What is wrong with each position: an array of str (N,), "" where nothing is.
 

@@ -99,14 +99,6 @@ def chunked_terms(
     return terms if log_weights is not None else terms._replace(expected=terms.true)
 
 
-def chunked_cross_entropy(
-    features: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, chunk: int = CHUNK
-) -> Tensor:
-    """What `masked_cross_entropy` gives of the whole logits, with the memory of one block."""
-    terms = chunked_terms(LinearLogits(features, weight, bias), labels, None, chunk)
-    return masked_mean(terms.log_sum - terms.true, labels != MISSING)
-
-
 def sampled_cross_entropy(
     logits: LinearLogits, labels: Tensor, samples: int, generator: torch.Generator | None = None
 ) -> Tensor:

@@ -1,18 +1,16 @@
-"""The multi-task loss: geocells of several levels and scene, masked where a label is missing.
+"""Terms of the multi-task loss: geocells of several levels and scene, masked without a label.
 
     loss = sum over levels l of  w_l * CE(cells_l)  +  w_scene * CE(scene)
 
 CE is the mean cross-entropy over the photos of the batch that carry that label; a task that no
 photo of the batch is labelled for adds nothing (Mueller-Budack et al., ECCV 2018; weights as in
-TransLocator, ECCV 2022). models/losses/geocell.py has the loss with all its options.
+TransLocator, ECCV 2022). models/losses/geocell.py puts the loss together, with all its options.
 """
 
 from typing import NamedTuple
 
 from torch import Tensor
 from torch.nn import functional
-
-from models.geocell_vit import Prediction
 
 MISSING = -1  # the label of a photo in no kept cell, or of unknown scene
 
@@ -39,34 +37,3 @@ def masked_mean(values: Tensor, known: Tensor) -> Tensor:
     A value that is not known may be anything that is finite.
     """
     return (values * known).sum() / known.sum().clamp(min=1)
-
-
-def geocell_loss(
-    prediction: Prediction,
-    cells: dict[str, Tensor],
-    scene: Tensor,
-    level_weights: dict[str, float],
-    scene_weight: float,
-) -> Losses:
-    """Combine the losses of all tasks.
-
-    Args:
-        prediction: the model's output for B photos.
-        cells: level -> class of each photo, int64 `(B,)`, `MISSING` where in no cell.
-        scene: scene class, int64 `(B,)`, `MISSING` where unknown.
-        level_weights: weight of each level that the prediction has.
-        scene_weight: weight of the scene task.
-    """
-    parts = {
-        level: masked_cross_entropy(logits, cells[level])
-        for level, logits in prediction.cells.items()
-    }
-    parts["scene"] = masked_cross_entropy(prediction.scene, scene)
-    weights = {**level_weights, "scene": scene_weight}
-    return Losses(
-        sum(
-            (weights[name] * part for name, part in parts.items()),
-            start=parts["scene"].new_zeros(()),
-        ),
-        parts,
-    )

@@ -13,10 +13,11 @@ import pandas as pd
 from data.images import ImageError, read_bytes
 from data.photos.folder_photos import EXTENSIONS
 from data.sample import Sample
+from data.seg_maps.stored_maps import RECORD
 from partitioning.atomic_file import atomic_path
 from setup.packing.part_plan import alone
 from setup.segmenting.progress import show_photos
-from setup.segmenting.record import FILE, begin
+from setup.segmenting.record import begin
 from setup.segmenting.samples import MapMaker, segmented_samples
 from setup.segmenting.shards import UNMAPPED, Drawn
 
@@ -42,7 +43,7 @@ def segment_folder(
     with alone(output):
         if replace:
             _clear(output, photos)
-        is_unsure = not (output / FILE).is_file() and any(map(Path.is_file, photos))
+        is_unsure = not (output / RECORD).is_file() and any(map(Path.is_file, photos))
         begin(output, network.classes)
         left = {path: photo for path, photo in photos.items() if not path.is_file()}
         unmapped = _draw(network, left, len(photos), batch)
@@ -74,7 +75,7 @@ def _clear(output: Path, photos: dict[Path, Path]) -> None:
     """Remove the maps that are to be drawn anew, so that those of two networks never mix."""
     for path in photos:
         path.unlink(missing_ok=True)
-    (output / FILE).unlink(missing_ok=True)
+    (output / RECORD).unlink(missing_ok=True)
 
 
 def _draw(

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from data.seg_maps.classes import SegClasses
+from data.seg_maps.stored_maps import RECORD
 from partitioning.atomic_file import atomic_path
-
-FILE = "segmentation.json"
 
 
 def begin(output: Path, classes: SegClasses, **asked: Any) -> None:
@@ -27,7 +26,7 @@ def begin(output: Path, classes: SegClasses, **asked: Any) -> None:
         ValueError: the folder was begun with something else.
     """
     now = {"seg_classes": json.loads(classes.to_json())} | asked
-    path = output / FILE
+    path = output / RECORD
     if not path.is_file():
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(now, indent=2, sort_keys=True) + "\n")
@@ -39,18 +38,6 @@ def begin(output: Path, classes: SegClasses, **asked: Any) -> None:
             f"({_source(before)}, now {classes.source}); give the same as then to go on with it, "
             "or an empty folder to begin anew"
         )
-
-
-def recorded_classes(folder: Path) -> SegClasses | None:
-    """The classes of a folder of maps; None where nothing is noted.
-
-    Raises:
-        ValueError: the note is damaged.
-    """
-    path = folder / FILE
-    if not path.is_file():
-        return None
-    return SegClasses.from_json(json.dumps(_read(path).get("seg_classes")))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from data.images import decode_rgb
 from data.index import Index
 from data.sample import Sample
 from data.seg_maps.classes import SegClasses
+from data.seg_maps.stored_maps import RECORD
 from data.sharding.index_tables import MANIFEST, read_seg_classes, sha256
 from data.sharding.part import ShardPart, join_parts, part_is_done
 from models.segmentation.segmenter import Segmenter
@@ -24,7 +25,7 @@ from partitioning.atomic_file import atomic_path
 from setup.engine import run
 from setup.packing.part_plan import alone
 from setup.segmenting.progress import show_photos
-from setup.segmenting.record import FILE, begin
+from setup.segmenting.record import begin
 from setup.segmenting.samples import segmented_samples
 
 UNMAPPED = "unmapped_photos.csv"
@@ -159,7 +160,7 @@ def _check_maps(index: Index, classes: SegClasses, replace: bool) -> bool:
 def _check_output(index: Index, output: Path) -> None:
     if output.resolve() == index.directory.resolve():
         raise ValueError(f"{output} holds the photos; give another folder for --output")
-    if not (output / FILE).is_file() and any(output.iterdir()):
+    if not (output / RECORD).is_file() and any(output.iterdir()):
         raise ValueError(f"{output} is not empty; give an empty folder, or remove what is in it")
 
 

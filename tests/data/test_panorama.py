@@ -13,7 +13,6 @@ from data.panorama import (
     tiles,
     undistort,
     undistort_batch,
-    useful_band,
     vertical_fov_deg,
 )
 
@@ -123,13 +122,7 @@ def test_tiles_go_around_and_know_their_heading(panorama):
         tiles(panorama, count=0)
 
 
-def test_band_and_nadir():
-    panorama = np.zeros((13, 26, 3), np.uint8)
-    panorama[4:8] = 1
-    assert useful_band(panorama).shape == (4, 26, 3)
-    assert useful_band(panorama).all()
-    with pytest.raises(ValueError, match="must leave a part"):
-        useful_band(panorama, 0.6, 0.5)
+def test_nadir():
     assert nadir_mask(18, below_deg=60).tolist() == [False] * 15 + [True] * 3
 
 

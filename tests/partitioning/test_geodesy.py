@@ -11,7 +11,6 @@ from partitioning.geodesy import (
     EARTH_RADIUS_KM,
     check_positions,
     haversine_km,
-    mean_position,
     position_problems,
     unit_vectors,
 )
@@ -61,27 +60,6 @@ def test_unit_vectors_point_where_they_should():
     expected = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, -1], [-1, 0, 0]]
     np.testing.assert_allclose(unit_vectors(lat, lon), expected, atol=1e-15)
     assert unit_vectors([], []).shape == (0, 3)
-
-
-def test_mean_position_across_the_antimeridian_and_a_pole():
-    lat, lon = mean_position([0, 0], [179, -179])
-    assert (lat, abs(lon)) == pytest.approx((0, 180))
-    assert mean_position([80, 80], [0, 180])[0] == pytest.approx(90)
-
-
-def test_mean_position_weights_count_as_repetitions():
-    lat, lon = np.array([10.0, 20, 35]), np.array([5.0, -40, 60])
-    repeated = mean_position(np.repeat(lat, [1, 2, 3]), np.repeat(lon, [1, 2, 3]))
-    assert mean_position(lat, lon, weights=[1, 2, 3]) == pytest.approx(repeated)
-
-
-def test_mean_position_without_a_mean_is_an_error():
-    with pytest.raises(ValueError, match="no mean"):
-        mean_position([0, 0], [0, 180])
-    with pytest.raises(ValueError, match="no mean"):
-        mean_position([], [])
-    with pytest.raises(ValueError, match="as many weights"):
-        mean_position([0, 1], [0, 1], weights=[1])
 
 
 def test_position_problems_names_each_kind():

@@ -17,6 +17,7 @@ from PIL import Image
 from data.images import decode_rgb, decode_seg
 from data.index import Index
 from data.seg_maps.classes import SegClasses
+from data.seg_maps.stored_maps import StoredMaps
 from data.sharding.index_tables import read_seg_classes
 from data.sharding.part import ShardPart, part_is_done, table_path
 from data.sharding.scan import build_index
@@ -25,7 +26,6 @@ from data.verify import verify
 from models.segmentation.segmenter import Segmenter
 from setup.segment_images import main
 from setup.segmenting import shards as segment_shards
-from setup.segmenting.record import recorded_classes
 
 ROOT = Path(__file__).parents[2]
 COUNT, CUT, SIDEWAYS, MAPPED = 20, 3, 4, (6, 7)
@@ -232,7 +232,7 @@ def test_a_folder_of_photos_gets_a_folder_of_maps(photos, run, tmp_path, tiny_se
         assert (drawn == network.maps([rgb])[0]).mean() > 0.99
     listed = pd.read_csv(maps / "unmapped_photos.csv")
     assert listed["key"].tolist() == [str(photos / "broken.jpeg")]
-    assert recorded_classes(maps) == network.classes
+    assert StoredMaps(maps, photos).classes == network.classes
 
 
 def test_a_folder_of_maps_is_gone_on_with(photos, run, tmp_path):

@@ -11,7 +11,7 @@ from models.losses.geocell import GeocellLoss
 from models.losses.level import LevelLoss
 from models.losses.memory_light_head import LinearLogits
 from models.losses.metric import multi_similarity_loss
-from models.losses.multi_task import geocell_loss
+from models.losses.multi_task import masked_cross_entropy
 from models.losses.nested_consistency import NestedConsistency
 from models.losses.settings import LossSettings
 from partitioning.partition import LEVELS
@@ -46,13 +46,15 @@ def outputs(partition):
 
 def test_defaults_are_the_loss_that_stands(partition, outputs, batch):
     total, parts = GeocellLoss(LossSettings(), partition)(outputs, *batch)
-    labels = {level: batch[0][:, i] for i, level in enumerate(LEVELS)}
-    weights = dict(zip(LEVELS, (0.5, 0.3, 0.2), strict=True))
-    expected = geocell_loss(outputs, labels, batch[1], weights, 0.5)
-    torch.testing.assert_close(total, expected.total)
-    assert parts.keys() == expected.parts.keys()
+    expected = {
+        level: masked_cross_entropy(outputs.cells[level], batch[0][:, i])
+        for i, level in enumerate(LEVELS)
+    } | {"scene": masked_cross_entropy(outputs.scene, batch[1])}
+    assert parts.keys() == expected.keys()
     for name, part in parts.items():
-        torch.testing.assert_close(part, expected.parts[name])
+        torch.testing.assert_close(part, expected[name])
+    weighted = zip((0.5, 0.3, 0.2, 0.5), expected.values(), strict=True)
+    torch.testing.assert_close(total, sum(weight * part for weight, part in weighted))
 
 
 def test_the_total_is_the_weighted_sum_of_parts_computed_one_by_one(partition, outputs, batch):
