@@ -6,8 +6,9 @@ Goal: 1.5x one pass of the backbone over one photo of the same size, on a CPU, t
 included. The candidates' feature maps are there, as they are once a query before has asked for them
 (retrieval/geowarp/reranker.py keeps them). The alternative is the source's way: a query is encoded
 anew with each candidate, and both warped photos of each pair once more, 20 passes. The regression
-costs the same whatever the backbone, so that a small one cannot reach the goal; it stands in the
-table as it is. Weights are random: time does not depend on them.
+costs the same whatever the backbone (through models/warping/fourier_conv.py; the plain
+convolutions' time stands beside it), so that a small one cannot reach the
+goal; it stands in the table as it is. Weights are random: time does not depend on them.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from torch import Tensor
 from models.geowarp import GeoWarp
 from models.homography import warp
 from models.places.local_features import build_extractor
-from retrieval.geowarp.reranker import scores_of_maps
+from retrieval.geowarp.reranker import quick, scores_of_maps
 
 CANDIDATES, REPEATS, GOAL = 5, 5, 1.5
 BACKBONES = ("resnet50:480x640", "vit_base_patch16_224:224x224", "efficientnet_lite0:240x240")
@@ -55,17 +56,19 @@ def measure(name: str, size: tuple[int, int]) -> tuple[str, ...]:
     """One row of the table."""
     model = GeoWarp(build_extractor(name, min(size), pretrained=False)).eval()
     query, candidates = torch.randn(1, 3, *size), torch.randn(CANDIDATES, 3, *size)
-    kept = model.maps(candidates)
-    forward, ours, regression = seconds_of(
+    kept, ours_model = model.maps(candidates), quick(model)
+    correlations = torch.rand(2 * CANDIDATES, 225, 15, 15)
+    forward, ours, regression, plain = seconds_of(
         [
             lambda: model.maps(query),
-            lambda: scores_of_maps(model, model.maps(query), kept),
-            lambda: model.regression(torch.zeros(2 * CANDIDATES, 225, 15, 15)),
+            lambda: scores_of_maps(ours_model, model.maps(query), kept),
+            lambda: ours_model.regression(correlations),
+            lambda: model.regression(correlations),
         ]
     )
     (theirs,) = seconds_of([lambda: sources_way(model, query, candidates)], repeats=2)
     ratio = ours / forward
-    shown = [f"{1000 * t:.0f}" for t in (forward, regression, ours, theirs)]
+    shown = [f"{1000 * t:.0f}" for t in (forward, regression, plain, ours, theirs)]
     return (
         f"{name} {size[0]}x{size[1]}", *shown, f"{ratio:.2f}x",
         "yes" if ratio <= GOAL else "no", f"{theirs / ours:.1f}x",
@@ -83,7 +86,7 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     table = Table(title=f"{CANDIDATES} candidates, one core; ms; goal {GOAL}x one pass")
-    for column in ("backbone", "one pass", "regression", "re-ranking", "source's way",
+    for column in ("backbone", "one pass", "regression", "plain", "re-ranking", "source's way",
                    "re-ranking / pass", "goal", "source's / ours"):  # fmt: skip
         table.add_column(column, justify="right")
     with torch.inference_mode():
