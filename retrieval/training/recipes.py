@@ -12,6 +12,7 @@ one GPU of 24 GB, until a table in the README shows the run. Figures to reach: R
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 
 from retrieval.training.recipe import PlaceRecipe, add_flags
 
@@ -79,21 +80,12 @@ def resnetvlad() -> PlaceRecipe:
 
 
 def dynetvlad() -> PlaceRecipe:
-    """ResNetVLAD whose NetVLAD is clustered anew when nothing gets better (retrieval/reclustering).
+    """ResNetVLAD whose NetVLAD is clustered anew when nothing gets better (reclustering.py).
 
     Twice ResNetVLAD's time: it converges twice. To reach: more than `resnetvlad` on the same set
     and seed, its interval above 0; no figure of exactly this run is published.
     """
-    return PlaceRecipe(
-        recipe="dynetvlad",
-        backbone="resnet18",
-        aggregation="netvlad",
-        img_size=THESIS_SIZE,
-        mining="full",
-        optimizer="adam",
-        lr=1e-5,
-        reclusterings=1,
-    )
+    return replace(resnetvlad(), recipe="dynetvlad", reclusterings=1)
 
 
 RECIPES: dict[str, Callable[[], PlaceRecipe]] = {

@@ -1,6 +1,7 @@
 """How photos are asked for and saved, and the flags that say so."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,6 +66,20 @@ class Settings:
         return cls(**{name: getattr(options, name) for name in own}, limits=limits)
 
 
+def add_asking_flags(add: Callable[..., object]) -> None:
+    """Add the flags of how photos are asked for, which all that download share."""
+    add("--size", type=int, default=320, help="short side of a saved photo, px; 0 keeps all")
+    add(
+        "--size_suffix",
+        choices=["", *FLICKR_SIZES],
+        default="",
+        help="ask Flickr for this size (z: 640 px); empty takes the URLs as they stand",
+    )
+    add("--per_host", type=int, default=16, help="downloads at a time from one host; 0: no limit")
+    add("--contact", default="", help="e-mail or page, told to the servers")
+    add("--allow_private", action="store_true", help="let addresses of a private network through")
+
+
 def parse_arguments(arguments: list[str] | None, about: str | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -81,17 +96,8 @@ def parse_arguments(arguments: list[str] | None, about: str | None) -> argparse.
     add("--shards", action="store_true", help="write shards instead of a folder of photos")
     add("--csv", type=Path, help="for --shards: table of id, lat, lon ... (default: the url_csv)")
     add("--samples_per_shard", type=int, default=2000, help="rows of the list in a shard")
-    add("--size", type=int, default=320, help="short side of a saved photo, px; 0 keeps all")
-    add(
-        "--size_suffix",
-        choices=["", *FLICKR_SIZES],
-        default="",
-        help="ask Flickr for this size (z: 640 px); empty takes the URLs as they stand",
-    )
-    add("--contact", default="", help="e-mail or page, told to the servers")
+    add_asking_flags(add)
     add("--workers", type=int, default=64, help="downloads at a time")
-    add("--per_host", type=int, default=16, help="of them from one host; 0 for no limit")
-    add("--allow_private", action="store_true", help="let addresses of a private network through")
     add("--timeout_s", type=float, default=limits.timeout_s, help="longest time of a download")
     add("--attempts", type=int, default=limits.attempts, help="at a busy or broken server")
     add(

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from setup.downloading.settings import Settings
-from setup.downloading.url_list import FLICKR_SIZES
+from setup.downloading.settings import Settings, add_asking_flags
 from setup.engine import ENGINES
 
 
@@ -158,14 +157,5 @@ def parse_arguments(arguments: list[str] | None, about: str | None) -> argparse.
 
 def _add_download(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("with --url_csv").add_argument
-    add("--size", type=int, default=320, help="short side of a saved photo, px; 0 keeps all")
-    add(
-        "--size_suffix",
-        choices=["", *FLICKR_SIZES],
-        default="",
-        help="ask Flickr for this size (z: 640 px); empty takes the URLs as they stand",
-    )
     add("--download_workers", type=int, default=32, help="downloads at a time of each process")
-    add("--per_host", type=int, default=16, help="of them from one host; 0 for no limit")
-    add("--contact", default="", help="e-mail or page, told to the servers")
-    add("--allow_private", action="store_true", help="let addresses of a private network through")
+    add_asking_flags(add)
