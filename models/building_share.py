@@ -4,10 +4,10 @@
     python -m models.building_share train --photos DIR --maps MAPS --out runs/buildings
 
 The segmentation network, or the maps that it drew before, says the share of each photo once
-(shares.jsonl); the light one learns to say the same (models/building/model.py). What comes
-out is a model for `python -m setup.clean_places --model`, and held_out.json: rank correlation
-(Spearman) and mean absolute error on photos that it was not trained on, with intervals. The same
-command with --resume goes on where it was stopped.
+(shares.jsonl), of one that has changed since anew; the light one learns to say the same
+(models/building/model.py). What comes out is a model for `python -m setup.clean_places --model`,
+and held_out.json: rank correlation (Spearman) and mean absolute error on photos that it was not
+trained on, with intervals. The same command with --resume goes on where it was stopped.
 """
 
 import argparse
@@ -107,15 +107,28 @@ def label(
         journal: File of what is known.
 
     Raises:
-        ValueError: the journal is another source's.
+        ValueError: the journal is another source's or another folder's.
     """
     names = {path: path.relative_to(folder).as_posix() for path in paths}
-    with PhotoJournal(journal, {"shares by": source.source}) as known:
-        left = [path for path, name in names.items() if name not in known.facts]
+    # Before they are measured: a photo that changes meanwhile is measured again next time.
+    files = {path: _file_facts(path) for path in paths}
+    header = {"photos": str(folder.resolve()), "shares by": source.source}
+    with PhotoJournal(journal, header) as known:
+        left = [p for p, name in names.items() if known.facts.get(name, {}).get("file") != files[p]]
         console = Console(stderr=True)
         for one in track(source.measure(left), "photos", len(left), console=console):
-            known.note(names[one.path], share=one.share, error=one.error)
+            file = files[one.path]
+            known.note(names[one.path], share=one.share, error=one.error, file=file)
         return {path: known.facts[name]["share"] for path, name in names.items()}
+
+
+def _file_facts(path: Path) -> list[int]:
+    """Size, bytes, and time of the last change, ns; nothing of a file that cannot be asked."""
+    try:
+        found = path.stat()
+    except OSError:  # why, the source says when it reads the photo
+        return []
+    return [found.st_size, found.st_mtime_ns]
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

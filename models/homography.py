@@ -19,6 +19,7 @@ REASONS = (
     "three corners lie on one line",
     "its sides cross",
     "it is not convex",
+    "it is mirrored",
 )
 
 
@@ -29,7 +30,10 @@ def whole(count: int, like: Tensor | None = None) -> Tensor:
 
 
 def degeneracy(quads: Tensor) -> Tensor:
-    """What is wrong with quads `(B, 4, 2)`: indices `(B,)` into `REASONS`, 0 where nothing is."""
+    """What is wrong with quads `(B, 4, 2)`: indices `(B,)` into `REASONS`, 0 where nothing is.
+
+    A mirrored quad has a homography, but no camera sees a place mirrored: it is refused as well.
+    """
     quads = quads.detach()
     sides = quads.roll(-1, dims=1) - quads
     turns = _cross(sides, sides.roll(-1, dims=1))
@@ -37,13 +41,14 @@ def degeneracy(quads: Tensor) -> Tensor:
     code = torch.zeros(len(quads), dtype=torch.int64, device=quads.device)
     code[backward == 1] = 4
     code[backward == 2] = 3
+    code[(turns < 0).all(1)] = 5
     code[(turns.abs() < FLATTEST).any(1)] = 2
     code[~quads.isfinite().flatten(1).all(1)] = 1
     return code
 
 
 def is_degenerate(quads: Tensor) -> Tensor:
-    """Whether no homography goes with each of the quads `(B, 4, 2)`; bool `(B,)`."""
+    """Whether each of the quads `(B, 4, 2)` is no view of a picture; bool `(B,)`."""
     return degeneracy(quads) > 0
 
 

@@ -88,6 +88,7 @@ def learn(
     Raises:
         ValueError, OSError: as `retrieval.train_geowarp.train`.
     """
+    from data.photos.photo_list import photo_list
     from data.place_sets.photos import PlacePhotos
     from models.geowarp import GeoWarp
     from models.places.embedder import Embedder, EmbedderSettings
@@ -97,10 +98,12 @@ def learn(
     from retrieval.geowarp.views import BankedViews
     from retrieval.train_geowarp import finish
 
-    taught, held_out = split_by_place(photos_in(*folders), HELD_OUT)
+    photos = photos_in(*folders)
+    taught, held_out = split_by_place(photos, HELD_OUT)
     embedder = Embedder(EmbedderSettings(aggregation="gem", img_size=min(size))).eval()
     model, engine = GeoWarp(embedder.extractor), Engine()
-    trainer = GeoWarpTrainer(model, settings, out / "checkpoints", {"size": list(size)}, 0)
+    binding, lists = {"size": list(size)}, {"photos": photo_list(photos)}
+    trainer = GeoWarpTrainer(model, settings, out / "checkpoints", binding, 0, lists)
     trainer.resume() if resume else trainer.refuse_used()
     asked = build_held_out(model, held_out, settings, size, engine, VIEWS)
     if len(trainer.history) < settings.epochs:

@@ -7,6 +7,7 @@ near to it: re-ranking can hurt where the search was sure.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    import argparse
-
     from retrieval.descriptor_cache import Engine
     from retrieval.nearest import Nearest
     from retrieval.testing.recall_report import Recalls
 
 BEFORE = "before re-ranking"
+VOTED = ("maj_voting", "crop_voting")  # test methods after which distances are not the order
+FIELDS = {
+    "rerank_model": "model",
+    "rerank_top": "top",
+    "rerank_only_if_close": "only_if_close",
+    "rerank_warp": "warped",
+}  # of RerankSettings, by their flags
 
 
 def add_rerank_flags(parser: argparse.ArgumentParser) -> None:
@@ -31,14 +37,19 @@ def add_rerank_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--rerank", default="", choices=("", *METHODS), help="sort each query's first answers anew")
     add("--rerank_model", metavar="DIR", help="what `python -m retrieval.train_geowarp` wrote")
-    add("--rerank_top", type=int, default=5, help="answers of each query that are sorted anew")
+    # SUPPRESS: one that is given without --rerank must be told from one that is not.
+    add(
+        "--rerank_top", type=int, default=argparse.SUPPRESS,
+        help=f"answers of each query that are sorted anew (default: {RerankSettings.top})",
+    )  # fmt: skip
     add(
         "--rerank_only_if_close", type=float, metavar="MARGIN",
         help="only where the second answer's squared distance is less than this above the first's",
     )  # fmt: skip
     add(
-        "--rerank_warp", default="maps", choices=("maps", "photos"),
-        help="geowarp: feature maps, or photos, which are described once more, as in its source",
+        "--rerank_warp", default=argparse.SUPPRESS, choices=("maps", "photos"),
+        help="geowarp: feature maps, or photos, which are described once more, as in its source "
+        f"(default: {RerankSettings.warped})",
     )  # fmt: skip
 
 
@@ -48,18 +59,23 @@ def rerank_settings_of(options: dict[str, Any]) -> RerankSettings | None:
     Raises:
         ValueError: they do not go together.
     """
+    given = {flag: options[flag] for flag in FIELDS if options.get(flag) is not None}
     if not options["rerank"]:
-        if options["rerank_model"] or options["rerank_only_if_close"] is not None:
-            raise ValueError("--rerank_model and --rerank_only_if_close go with --rerank")
+        if given:
+            raise ValueError(f"these go with --rerank: {', '.join(f'--{flag}' for flag in given)}")
         return None
-    if not options["rerank_model"]:
+    if "rerank_model" not in given:
         raise ValueError(
             "--rerank needs --rerank_model, what `python -m retrieval.train_geowarp` wrote"
         )
-    return RerankSettings(
-        options["rerank"], Path(options["rerank_model"]), options["rerank_top"],
-        options["rerank_only_if_close"], options["rerank_warp"],
-    )  # fmt: skip
+    if "rerank_only_if_close" in given and options["test_method"] in VOTED:
+        raise ValueError(
+            f"--rerank_only_if_close asks how far apart the first two answers are, but those of "
+            f"--test_method {options['test_method']} are in the order of a vote; leave one of them "
+            "out"
+        )
+    settings = {FIELDS[flag]: value for flag, value in given.items()}
+    return RerankSettings(options["rerank"], **settings | {"model": Path(given["rerank_model"])})
 
 
 class Reranker(Protocol):
@@ -104,6 +120,12 @@ class RerankSettings:
             raise ValueError(f"--rerank_top must be 2 or more, got {self.top}")
         if self.only_if_close is not None and not self.only_if_close >= 0:
             raise ValueError(f"--rerank_only_if_close must be 0 or more, got {self.only_if_close}")
+
+    @property
+    def words(self) -> list[str]:
+        """What tells its results from others, for the name of a folder."""
+        close = [] if self.only_if_close is None else [f"close{self.only_if_close:g}"]
+        return [self.method, self.model.resolve().name, f"top{self.top}", *close, self.warped]
 
 
 class Reranked(NamedTuple):

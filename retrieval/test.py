@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval.rerank import add_rerank_flags, rerank_settings_of
+from retrieval.rerank import RerankSettings, add_rerank_flags, rerank_settings_of
 from retrieval.training.recipe import PlaceRecipe, add_flags, recipe_of
 
 if TYPE_CHECKING:
@@ -95,14 +95,16 @@ def run(options: dict[str, Any], recipe: PlaceRecipe) -> int:
     from retrieval.train import engine_of
 
     engine = engine_of(replace(recipe, infer_batch=options["batch"]))
+    rerank = rerank_settings_of(options)
     job = Job(
-        options["data"], _out(options), options["split"], tuple(options["recall_values"]),
+        options["data"], _out(options, rerank), options["split"], tuple(options["recall_values"]),
         recipe.val_positives_dist_threshold, not options["no_labels"], options["save_panels"],
         options["audit"], options["save_descriptors"], options["protocol"], options["frames"],
-        options["allow_counts"], rerank_settings_of(options),
+        options["allow_counts"], rerank,
     )  # fmt: skip
+    depth = max(*job.depths, rerank.top if rerank else 1)  # what is sorted anew must be found first
     settings = SearchSettings(
-        options["test_method"], max(job.depths), options["pca_dim"], options["whiten"],
+        options["test_method"], depth, options["pca_dim"], options["whiten"],
         options["descriptor_dtype"], recipe.seed, CropVoting(
             crop_px=options["crop_px"], preds_per_query=options["preds_per_query"],
             preds_per_crop=options["preds_per_crop"],
@@ -149,7 +151,11 @@ def parse(arguments: list[str] | None) -> tuple[dict[str, Any], PlaceRecipe]:
                  "maj_voting", "crop_voting"),
     )  # fmt: skip
     add("--img_size", type=int, nargs="+", help="height and width, px; else the model's, or 224")
-    add("--crop_px", type=int, default=224, help="side of a crop of crop_voting, px")
+    add(
+        "--crop_px", type=int, default=224,
+        help="side at which a crop of crop_voting is seen, px; with --scales at scale 1, by the "
+        "largest of several models, by smaller ones in proportion",
+    )  # fmt: skip
     add("--preds_per_query", type=int, default=100, help="crop_voting: a crop's answers of 3 votes")
     add("--preds_per_crop", type=int, default=1000, help="crop_voting: those of 2 votes end here")
     add("--pca_dim", type=int, default=0, help="length after PCA; 0 = none")
@@ -212,7 +218,7 @@ def _add_joining_flags(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _out(options: dict[str, Any]) -> Path:
+def _out(options: dict[str, Any], rerank: RerankSettings | None) -> Path:
     """Of the results; by default in the first model's directory, named for what is tested."""
     if options["out"]:
         return Path(options["out"])
@@ -222,6 +228,9 @@ def _out(options: dict[str, Any]) -> Path:
         parts += [options["ensemble"], *(Path(directory).name for directory in models[1:])]
     if scales != [1.0]:
         parts += [options["scale_join"], *(f"{scale:g}" for scale in scales)]
+    if options["pca_dim"]:
+        parts.append(f"pca{options['pca_dim']}{'_whitened' if options['whiten'] else ''}")
+    parts += rerank.words if rerank else []
     return Path(models[0] if models else "runs/tested") / "-".join(parts)
 
 

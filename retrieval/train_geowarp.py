@@ -6,8 +6,9 @@ DIR is a set of places (data/places.py); the features are those of the place mod
 --backbone ImageNet's. Without weak pairs (--consistency_w 0 --features_wise_w 0) any folder of
 photos will do; one place in five is then kept to measure on. Defaults are the source's; without a
 GPU try --bank 24 --optimizer adam --lr 1e-3 --schedule cosine --epochs 4. A killed run goes on from
-its last epoch with --resume; `--fast` tries the machinery. Weights of the public GeoWarp repository
-become a model of ours by --regression FILE [--features FILE] --epochs 0. Use it:
+its last epoch with --resume, on the same photos and features; `--fast` tries the machinery, on a
+few small photos where nothing else is asked for. Weights of the public GeoWarp repository become a
+model of ours by --regression FILE [--features FILE] --epochs 0. Use it:
 
     python -m retrieval.test --model runs/NAME --data DIR --rerank geowarp --rerank_model runs/WARP
 """
@@ -32,6 +33,8 @@ SHARED_FLAGS = (
     "data", "out", "backbone", "cut", "aggregation", "pretrained", "img_size", "seed", "resume",
     "fast", "device", "workers", "infer_batch", "val_positives_dist_threshold",
 )  # fmt: skip
+
+FAST = {"epochs": 2, "iterations_per_epoch": 1, "train_batch": 2, "img_size": [48, 64]}
 
 
 class Origin(NamedTuple):
@@ -64,16 +67,17 @@ def train(recipe: PlaceRecipe, settings: GeoWarpSettings, origin: Origin) -> War
     from retrieval.geowarp.trainer import GeoWarpTrainer
     from retrieval.train import engine_of
 
-    recipe, settings = _made_fast(recipe, settings)
+    recipe = _with_data(recipe, settings)
     torch.manual_seed(recipe.seed)
     out, engine = Path(recipe.out), engine_of(recipe)
     embedder, size = build_features(recipe, origin)
     model = build_model(embedder, origin).to(engine.device)
-    binding = {**origin._asdict(), **_bound(recipe), "size": list(size)}
-    trainer = GeoWarpTrainer(model, settings, out / "checkpoints", binding, recipe.seed)
+    binding = {**origin._asdict(), **_hashes(origin), **_bound(recipe), "size": list(size)}
+    photos = find_photos(recipe, settings) if settings.epochs else None
+    lists = photos.lists if photos else {}
+    trainer = GeoWarpTrainer(model, settings, out / "checkpoints", binding, recipe.seed, lists)
     trainer.resume() if recipe.resume else trainer.refuse_used()
-    if len(trainer.history) < settings.epochs:
-        photos = find_photos(recipe, settings)
+    if photos and len(trainer.history) < settings.epochs:
         sources = build_sources(recipe, settings, model, embedder, photos, size, engine)
         measured = photos.held_out[:2] if recipe.fast else photos.held_out
         held_out = build_held_out(model, measured, settings, size, engine)
@@ -151,21 +155,29 @@ def _bound(recipe: PlaceRecipe) -> dict[str, Any]:
     return {name: value for name, value in recipe.binding.items() if name in SHARED_FLAGS}
 
 
-def _made_fast(
-    recipe: PlaceRecipe, settings: GeoWarpSettings
-) -> tuple[PlaceRecipe, GeoWarpSettings]:
-    """With --fast: everything small, on a made-up town where no data are given."""
+def _hashes(origin: Origin) -> dict[str, str]:
+    """Of the files that the features are of, which may be others by now under the same name."""
+    from models.places.place_model import WEIGHTS
+    from models.weights import sha256_of
+
+    hashes = {}
+    if origin.model:
+        hashes["model_sha256"] = sha256_of(Path(origin.model) / WEIGHTS)
+    if origin.features:
+        hashes["features_sha256"] = sha256_of(Path(origin.features))
+    return hashes
+
+
+def _with_data(recipe: PlaceRecipe, settings: GeoWarpSettings) -> PlaceRecipe:
+    """With --fast a made-up town stands in where data are needed and none are given."""
     from data.toy.city import make_toy_city
 
-    if not recipe.fast:
-        return recipe, settings
-    recipe, settings = replace(recipe, img_size=(48, 64)), settings.made_fast()
-    if recipe.data:
-        return recipe, settings
+    if recipe.data or not recipe.fast or not settings.epochs:
+        return recipe
     town = Path(recipe.out) / "toy_city"
     if not town.exists():
         make_toy_city(town, blocks=(1, 1), step_m=20.0, queries=12, size=(48, 64))
-    return replace(recipe, data=str(town)), settings
+    return replace(recipe, data=str(town))
 
 
 def parse(arguments: list[str] | None) -> tuple[PlaceRecipe, GeoWarpSettings, Origin]:
@@ -184,6 +196,9 @@ def parse(arguments: list[str] | None) -> tuple[PlaceRecipe, GeoWarpSettings, Or
     add_flags(parser, SHARED_FLAGS)
     parser.set_defaults(aggregation="gem")
     values = vars(parser.parse_args(arguments))
+    if values["fast"]:  # other defaults, which what is given still overrides
+        parser.set_defaults(**FAST)
+        values = vars(parser.parse_args(arguments))
     settings = settings_of(parser, values)
     shared = {name: values[name] for name in SHARED_FLAGS}
     recipe = recipe_of(parser, shared)

@@ -5,8 +5,9 @@ buildings and so many that are not, so that an error near 0, where photos are so
 than one in the middle. A photo and its mirror image have one share.
 """
 
+import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.progress import track
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from data.photos.photo_list import photo_list, refuse_other_photos
 from data.place_sets.photos import PlacePhotos
 from models.building.model import ModelShares, ShareRegressor
 from models.devices import pick_device
@@ -77,7 +79,8 @@ def train(paths: Sequence[Path], shares: Sequence[float], settings: Settings, ou
         out: For checkpoints.
 
     Raises:
-        ValueError: the backbone or the device cannot be had, or a checkpoint is another run's.
+        ValueError: the backbone or the device cannot be had, or a checkpoint is another run's or
+            of other photos or shares: those held out follow from the list of all.
         FloatingPointError: the loss is not finite; the message names the photos.
     """
     torch.manual_seed(settings.seed)
@@ -89,12 +92,13 @@ def train(paths: Sequence[Path], shares: Sequence[float], settings: Settings, ou
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr)
     truth = torch.tensor(np.asarray(shares), dtype=torch.float32, device=device)
     photos = PlacePhotos(paths, (settings.size, settings.size))
-    first = _resume(out, model, optimizer, settings)
+    lists = {"photos": photo_list(paths), "their shares": _digest(shares)}
+    first = _resume(out, model, optimizer, settings, lists)
     console = Console(stderr=True)
     for epoch in track(range(first, settings.epochs), "epochs", console=console):
         _set_rate(optimizer, settings, epoch)
         _epoch(model, optimizer, photos, truth, learned, settings, epoch)
-        _save(out, model, optimizer, settings, epoch + 1)
+        _save(out, model, optimizer, settings, lists, epoch + 1)
     predicted = ModelShares(model, batch=settings.batch, workers=settings.workers)
     found = list(predicted.measure([paths[i] for i in held_out]))
     judged = [
@@ -200,23 +204,32 @@ def _epoch(
     watch.check()
 
 
+def _digest(shares: Sequence[float]) -> str:
+    return hashlib.sha256(np.asarray(shares, np.float64).tobytes()).hexdigest()[:16]
+
+
 def _save(
     out: Path,
     model: ShareRegressor,
     optimizer: torch.optim.Optimizer,
     settings: Settings,
+    lists: Mapping[str, str],
     epochs: int,
 ) -> None:
     state = {
         "model": model.state_dict(), "optimizer": optimizer.state_dict(), "epochs": epochs,
-        "settings": settings.plain(),
+        "settings": settings.plain(), "photos": dict(lists),
     }  # fmt: skip
     AtomicCheckpointIO().save_checkpoint(state, step_path(out / "checkpoints", epochs))
     prune(out / "checkpoints")
 
 
 def _resume(
-    out: Path, model: ShareRegressor, optimizer: torch.optim.Optimizer, settings: Settings
+    out: Path,
+    model: ShareRegressor,
+    optimizer: torch.optim.Optimizer,
+    settings: Settings,
+    lists: Mapping[str, str],
 ) -> int:
     """Load the newest checkpoint, if there is one; returns the epochs that are done."""
     newest = newest_readable(out / "checkpoints")
@@ -225,6 +238,7 @@ def _resume(
     state = AtomicCheckpointIO().load_checkpoint(newest, model.head.weight.device)
     if state["settings"] != settings.plain():
         raise ValueError(f"{newest} was made with {state['settings']}; give the same to go on")
+    refuse_other_photos(out, state.get("photos", {}), lists)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["epochs"])

@@ -1,7 +1,10 @@
 """Feature maps of a trained network at 1/2, 1/4 and 1/8 of the photo: what inpainting is judged by.
 
-Liu et al., 2018 (https://arxiv.org/abs/1804.07723) take the first three poolings of VGG16, which
-have these sizes; any convolutional network of the house has maps of them.
+Liu et al., 2018 (https://arxiv.org/abs/1804.07723) take the first three poolings of VGG16, of 64,
+128 and 256 channels, and so does vgg16 here; their weights of perceptual and style loss belong to
+these. Of any other convolutional network the last map of each size is taken: it lies deeper, just
+before the photo is halved again, and has channels and values of its own, so that the same weights
+are another balance of the losses.
 """
 
 from typing import Any
@@ -9,17 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.places.local_features import build_extractor
+from models.places.local_features import Extractor, MapExtractor, build_extractor
 
 LEVELS = 3
+PAPER = "vgg16"
 
 
 class FeaturePyramid(nn.Module):
     """Photos in 0..1 `(B, 3, H, W)` to maps of 1/2, 1/4 and 1/8 of their size; never trained.
 
     Args:
-        backbone: As `models.places.local_features.build_extractor`: vgg16 as in the paper, or
-            efficientnet_lite0, whose weights are installed.
+        backbone: As `models.places.local_features.build_extractor`: vgg16 is the paper's, the
+            weights of efficientnet_lite0 are installed.
         pretrained: Load its ImageNet weights.
 
     Raises:
@@ -31,9 +35,8 @@ class FeaturePyramid(nn.Module):
         extractor = build_extractor(backbone, pretrained=pretrained).eval().requires_grad_(False)
         self.extractor, self.mean, self.std = extractor, extractor.mean, extractor.std
         self._seen: dict[tuple[int, int], Tensor] = {}
-        for module in extractor.modules():
-            if not list(module.children()):
-                module.register_forward_hook(self._see)
+        for module in _poolings(extractor) if backbone == PAPER else _leaves(extractor):
+            module.register_forward_hook(self._see)
         with torch.no_grad():
             # A transformer has one size of patches only.
             if extractor.has_tokens or len(self(torch.zeros(1, 3, 64, 64))) < LEVELS:
@@ -67,3 +70,16 @@ class FeaturePyramid(nn.Module):
         up = tuple(-(-side // 2**level) for side in size)
         down = tuple(side // 2**level for side in size)
         return self._seen.get(up, self._seen.get(down))
+
+
+def _leaves(extractor: Extractor) -> list[nn.Module]:
+    return [module for module in extractor.modules() if not list(module.children())]
+
+
+def _poolings(vgg: Extractor) -> list[nn.Module]:
+    """The first three poolings; what comes after them is cut off, for nothing looks at it."""
+    assert isinstance(vgg, MapExtractor)
+    layers = list(vgg.network.children())
+    places = [place for place, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
+    vgg.network = nn.Sequential(*layers[: places[LEVELS - 1] + 1])
+    return [layers[place] for place in places[:LEVELS]]

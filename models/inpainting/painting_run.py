@@ -5,12 +5,14 @@ weights, optimiser and step are the whole state.
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from data.photos.photo_list import refuse_other_photos
 from models.devices import pick_device
 from models.inpainting.features import FeaturePyramid
 from models.inpainting.losses import loss_terms, total_loss
@@ -30,6 +32,7 @@ class PaintingRun:
 
     Args:
         recipe: Its settings.
+        photos: Which it is on (data/photos/photo_list.py): those to judge by follow from the list.
 
     Attributes:
         step: Steps that are done.
@@ -37,11 +40,13 @@ class PaintingRun:
 
     Raises:
         ValueError: `out` holds a run that is not to be gone on with, or none that is; or it was
-            begun with other settings; or the device or the features' network cannot be had.
+            begun with other settings or photos; or the device or the features' network cannot be
+            had.
     """
 
-    def __init__(self, recipe: InpaintingRecipe) -> None:
+    def __init__(self, recipe: InpaintingRecipe, photos: Mapping[str, str]) -> None:
         self.recipe, self.directory = recipe, Path(recipe.out) / "checkpoints"
+        self.photos = dict(photos)
         path = _checkpoint_to_resume(recipe, self.directory)
         self.device = pick_device(recipe.device)
         torch.manual_seed(recipe.seed)
@@ -79,6 +84,7 @@ class PaintingRun:
             "step": self.step,
             "history": self.history,
             "settings": self.recipe.binding,
+            "photos": self.photos,
         }
         AtomicCheckpointIO().save_checkpoint(state, step_path(self.directory, self.step))
         prune(self.directory)
@@ -97,6 +103,7 @@ class PaintingRun:
         if changed := [name for name in now if now[name] != before.get(name)]:
             shown = ", ".join(f"--{name} {before.get(name)}" for name in changed)
             raise ValueError(f"{self.directory} was begun with {shown}; give the same to go on")
+        refuse_other_photos(Path(self.recipe.out), state.get("photos", {}), self.photos)
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.history = state["step"], state["history"]

@@ -7,10 +7,12 @@ and the step's number, so that a run that was stopped goes on exactly as if it h
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from data.images import ImageError, Pixels, read_rgb
@@ -56,6 +58,7 @@ class HoledPhotos:
     ) -> None:
         self.paths, self.size, self.share, self.seed = paths, size, share, seed
         self.refused: dict[str, str] = {}
+        self._order = lru_cache(maxsize=2)(self._drawn_order)  # a step may lie in two epochs
 
     def one(self, row: int, draw: int) -> tuple[Tensor, Tensor]:
         """A square uint8 `(3, S, S)` of a photo, and `(1, S, S)`, 1 where it is known.
@@ -77,8 +80,7 @@ class HoledPhotos:
         chosen = []
         for place in range(step * batch, (step + 1) * batch):
             epoch, rank = divmod(place, len(self.paths))
-            order = np.random.default_rng((self.seed, epoch)).permutation(len(self.paths))
-            chosen.append((int(order[rank]), epoch))
+            chosen.append((int(self._order(epoch)[rank]), epoch))
         return chosen
 
     def batches(
@@ -97,6 +99,9 @@ class HoledPhotos:
                     yield _together(*waiting.pop(0))
             finally:
                 pool.shutdown(cancel_futures=True)
+
+    def _drawn_order(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng((self.seed, epoch)).permutation(len(self.paths))
 
     def _read(self, row: int) -> Pixels:
         for number in range(len(self.paths)):

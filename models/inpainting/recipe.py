@@ -34,7 +34,9 @@ class InpaintingRecipe:
     style: float = setting(120.0, "weight of the features' correlations", least=0)
     variation: float = setting(0.1, "weight of the total variation at the hole", least=0)
     features: str = setting(
-        "efficientnet_lite0", "network that photos are compared by (the paper's: vgg16), or none"
+        "efficientnet_lite0",
+        "network that photos are compared by, or none; vgg16 is the paper's, whose weights "
+        "--perceptual and --style have",
     )
     pretrained: bool = setting(True, "that network has its ImageNet weights")
     # How it learns

@@ -6,8 +6,9 @@ Any folder of photos will do; holes are made up (models/inpainting/masks.py). Wh
 --out is an inpainter (models/inpainting/inpainter.py), history.csv, samples.png (photo, hole, what
 was painted, photo with the hole filled), held_out.json with the error on photos that were not
 trained on, and checkpoints. A run that was stopped, by --minutes, a kill or Ctrl-C, goes on exactly
-by the same command with --resume; one whose loss is not finite stops and names the photos. The
-paper's two phases are --steps and, with the encoder's batch norms fixed, --frozen_steps.
+by the same command on the same photos with --resume; one whose loss is not finite stops and names
+the photos. The paper's two phases are --steps and, with the encoder's batch norms fixed,
+--frozen_steps.
 """
 
 import csv
@@ -26,6 +27,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from data.photos.photo_list import photo_list
 from models.inpainting.held_out import HeldOut, in_words
 from models.inpainting.inpainter import Inpainter, save_inpainter
 from models.inpainting.painting_run import PaintingRun
@@ -43,8 +45,9 @@ def train(recipe: InpaintingRecipe) -> Inpainter:
         FloatingPointError: the loss is not finite; the message names the photos.
     """
     out = Path(recipe.out)
-    judged, learned = split(find_photos(Path(recipe.photos)), recipe)
-    run = PaintingRun(recipe)
+    found = find_photos(Path(recipe.photos))
+    judged, learned = split(found, recipe)
+    run = PaintingRun(recipe, {"photos": photo_list(found)})
     photos = HoledPhotos(learned, recipe.size, recipe.hole_share, recipe.seed)
     held_out = HeldOut(HoledPhotos(judged, recipe.size, recipe.hole_share, recipe.seed))
     sys.stderr.write(f"{len(learned):,} photos to learn from, {len(judged)} to judge by\n")

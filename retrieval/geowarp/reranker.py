@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data.place_sets.photos import PlacePhotos
-from models.geowarp import GeoWarp, Quads, dense_features
+from models.geowarp import SIDE, GeoWarp, Quads, dense_features
 from models.homography import is_degenerate, warp, whole
 from models.warping.file import WarpModel
+from models.warping.fourier_conv import quickened
 from retrieval.descriptor_cache import Engine
 from retrieval.geowarp.views import shown_to
 
@@ -45,7 +46,8 @@ class GeoWarpReranker:
     def __init__(self, warp_model: WarpModel, engine: Engine, warped: str = "maps") -> None:
         if warped not in WARPED:
             raise ValueError(f"what is warped must be one of {', '.join(WARPED)}, got {warped!r}")
-        self.model, self.size = warp_model.model.to(engine.device).eval(), warp_model.size
+        self.model = quick(warp_model.model.to(engine.device).eval())
+        self.size = warp_model.size
         self.engine, self.warped = engine, warped
         self.refused: dict[str, str] = {}
         self.not_warped = 0
@@ -110,6 +112,16 @@ class GeoWarpReranker:
     def _pictures(self, paths: Sequence[Path]) -> Tensor:
         photos = PlacePhotos(paths, self.size)
         return next(photos.batches(range(len(paths)), len(paths), self.engine.workers))[1]
+
+
+def quick(model: GeoWarp) -> GeoWarp:
+    """The same answers sooner: on a CPU the regression takes two thirds of a re-ranking."""
+    if next(model.regression.parameters()).device.type != "cpu":
+        return model
+    answering = GeoWarp(model.extractor)
+    answering.regression.conv = quickened(model.regression.conv, SIDE)
+    answering.regression.linear = model.regression.linear
+    return answering.eval()
 
 
 def scores_of_maps(model: GeoWarp, query: Tensor, candidates: Tensor) -> tuple[Tensor, int]:

@@ -5,7 +5,7 @@ Imports nothing heavy.
 """
 
 import argparse
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from models.training.recipe import setting
@@ -62,10 +62,6 @@ class GeoWarpSettings:
     def plain(self) -> dict[str, Any]:
         """As a dict for JSON."""
         return asdict(self)
-
-    def made_fast(self) -> "GeoWarpSettings":
-        """Two epochs of one step."""
-        return replace(self, epochs=2, iterations_per_epoch=1, train_batch=2)
 
 
 def add_setting_flags(parser: argparse.ArgumentParser) -> None:

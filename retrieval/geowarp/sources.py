@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data.photos.photo_list import photo_list
 from data.place_sets.photos import PlacePhotos
-from data.places import Places, read_places
+from data.places import Places, is_split, read_places
 from data.places import find_photos as photos_of_split
 from models.geowarp import GeoWarp
 from models.places.embedder import Embedder
@@ -35,6 +36,14 @@ class Photos(NamedTuple):
     held_out: list[Path]
     places: Places | None
 
+    @property
+    def lists(self) -> dict[str, str]:
+        """Which they are, for the checkpoints (data/photos/photo_list.py)."""
+        return {
+            "photos to learn from": photo_list(self.train),
+            "photos held out": photo_list(self.held_out),
+        }
+
 
 def find_photos(recipe: PlaceRecipe, settings: GeoWarpSettings) -> Photos:
     """Photos of a set of places, or, where no pairs are needed, of any folder.
@@ -43,7 +52,7 @@ def find_photos(recipe: PlaceRecipe, settings: GeoWarpSettings) -> Photos:
         ValueError: there are none.
     """
     root = Path(recipe.data)
-    if settings.needs_pairs or (root / "images" / "train").is_dir():
+    if settings.needs_pairs or is_split(root, "train"):
         places = read_places(root, "train", recipe.val_positives_dist_threshold)
         return Photos(
             places.database.paths + places.queries.paths, photos_of_split(root, "val")[0], places

@@ -7,7 +7,7 @@ the run that was not.
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from data.photos.photo_list import refuse_other_photos
 from models.geowarp import GeoWarp, dense_features
 from models.training.checkpoint import (
     AtomicCheckpointIO,
@@ -57,6 +58,7 @@ class GeoWarpTrainer:
         directory: Of the checkpoints.
         binding: What a resumed run must have alike, beside the settings; plain types.
         seed: Of all that is drawn.
+        photos: Which are learned from and measured on, likewise (data/photos/photo_list.py).
 
     Attributes:
         history: Of each epoch: mean losses, what `measure` said, pairs that could not be warped.
@@ -69,8 +71,10 @@ class GeoWarpTrainer:
         directory: Path,
         binding: dict[str, Any],
         seed: int,
+        photos: Mapping[str, str],
     ) -> None:
         self.model, self.settings, self.directory = model, settings, directory
+        self.photos = dict(photos)
         # More epochs may be asked for; under the cosine schedule they change every step.
         own = {k: v for k, v in settings.plain().items() if k != "epochs"}
         if settings.schedule == "cosine":
@@ -84,7 +88,7 @@ class GeoWarpTrainer:
         """Go on from the newest whole checkpoint.
 
         Raises:
-            ValueError: there is none, or one of other settings.
+            ValueError: there is none, or one of other settings or photos.
         """
         path = newest_readable(self.directory)
         if path is None:
@@ -100,6 +104,7 @@ class GeoWarpTrainer:
                 f"the run to resume had other settings: {'; '.join(other)}; give them again, or "
                 "take another --out"
             )
+        refuse_other_photos(self.directory.parent, held.get("photos", {}), self.photos)
         self.model.regression.load_state_dict(held["regression"])
         self.optimizer.load_state_dict(held["optimizer"])
         self.history = held["history"]
@@ -208,6 +213,7 @@ class GeoWarpTrainer:
             "optimizer": self.optimizer.state_dict(),
             "history": self.history,
             "binding": self.binding,
+            "photos": self.photos,
         }
         path = step_path(self.directory, epoch * self.settings.iterations_per_epoch)
         AtomicCheckpointIO().save_checkpoint(checkpoint, path)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -17,12 +18,13 @@ from models.building import training as building_share_training
 from models.building.model import ShareRegressor, load_share_model
 from models.building.sources import (
     MapShares,
+    Measured,
     SegmenterShares,
     building_classes,
     building_share,
 )
 from models.building.training import judge, spearman
-from models.building_share import main
+from models.building_share import label, main
 from models.segmentation.segmenter import Segmenter
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -146,6 +148,77 @@ def test_a_stopped_run_goes_on_and_ends_alike(run, whole, tmp_path, monkeypatch,
     assert run(tmp_path, "--resume") == 0
     weights, expected = (load_file(f / "model.safetensors") for f in (tmp_path, whole))
     assert all(torch.equal(weights[name], expected[name]) for name in weights)
+
+
+class ByLength:
+    """Tells a share of each file's length and remembers which it was asked for."""
+
+    source = "lengths"
+
+    def __init__(self):
+        self.asked = []
+
+    def measure(self, paths):
+        for path in paths:
+            self.asked.append(path.name)
+            yield Measured(path, len(path.read_bytes()) / 10)
+
+
+def test_a_photo_that_has_changed_is_measured_again(tmp_path):
+    photos, source = tmp_path / "photos", ByLength()
+    photos.mkdir()
+    paths = [photos / name for name in ("a.jpg", "b.jpg", "c.jpg")]
+    for path in paths:
+        path.write_bytes(b"one")
+
+    def labelled():
+        source.asked.clear()
+        shares = label(paths, photos, source, tmp_path / "shares.jsonl")
+        return list(shares.values()), source.asked
+
+    assert labelled() == ([0.3, 0.3, 0.3], ["a.jpg", "b.jpg", "c.jpg"])
+    assert labelled() == ([0.3, 0.3, 0.3], [])
+    paths[0].write_bytes(b"longer")
+    changed = paths[1].stat().st_mtime_ns + 10**9
+    os.utime(paths[1], ns=(changed, changed))  # as long as before
+    assert labelled() == ([0.6, 0.3, 0.3], ["a.jpg", "b.jpg"])
+    assert labelled()[1] == []
+
+
+def test_another_folder_with_the_same_names_is_refused(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jpg").write_bytes(b"one")
+    journal = tmp_path / "shares.jsonl"
+    label([tmp_path / "one" / "a.jpg"], tmp_path / "one", ByLength(), journal)
+    with pytest.raises(ValueError, match=r"begun otherwise \(photos: .*one, now .*two\)"):
+        label([tmp_path / "two" / "a.jpg"], tmp_path / "two", ByLength(), journal)
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("what", ["a photo more", "another share"])
+def test_a_training_does_not_go_on_with_other_photos(
+    run, labelled, tmp_path, monkeypatch, capsys, what
+):
+    own = shutil.copytree(labelled, tmp_path / "own")
+    flags = ["--photos", str(own / "photos"), "--maps", str(own / "maps"), "--epochs", "1"]
+    with monkeypatch.context() as patch:
+        patch.setattr(building_share_training, "judge", interrupted)
+        assert run(tmp_path / "run", *flags) == 130
+    photo, seg = own / "photos" / "03.jpg", own / "maps" / "03.png"
+    if what == "a photo more":
+        shutil.copy(photo, own / "photos" / "99.jpg")
+        shutil.copy(seg, own / "maps" / "99.png")
+        told = "photos: 24 photos (list "
+    else:
+        seg.write_bytes(encode_seg(np.ones((36, 48), np.uint8), CLASSES))
+        os.utime(photo, ns=(0, 0))
+        told = "their shares: "
+    assert run(tmp_path / "run", *flags, "--resume") == 2
+    assert f"was begun on other photos ({told}" in capsys.readouterr().err
 
 
 def test_weights_that_cannot_be_had_are_replaced_by_chance_and_said(run, tmp_path, capsys):

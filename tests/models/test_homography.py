@@ -114,6 +114,7 @@ BAD = {
     "three corners lie on one line": [[-1, -1], [0, -1], [1, -1], [-1, 1]],
     "its sides cross": [[-1, -1], [1, 1], [1, -1], [-1, 1]],
     "it is not convex": [[-1, -1], [1, -1], [-0.5, -0.5], [-1, 1]],
+    "it is mirrored": [[0.9, -1], [-1, -0.8], [-1, 1], [1, 0.7]],
 }
 
 
@@ -126,9 +127,11 @@ def test_degenerate_quads_are_refused_with_their_reason(reason):
     assert [REASONS[i] for i in degeneracy(quads)] == [REASONS[0], reason]
 
 
-def test_a_point_and_a_mirrored_quad():
+def test_a_point_a_mirrored_quad_and_one_turned_around():
     assert is_degenerate(torch.zeros(1, 4, 2)).all()
-    assert not is_degenerate(whole(1).flip(1)).any()
+    left_for_right, upside_down = whole(1)[:, [1, 0, 3, 2]], whole(1)[:, [3, 2, 1, 0]]
+    assert is_degenerate(torch.cat([left_for_right, upside_down])).all()
+    assert not is_degenerate(whole(1).roll(2, dims=1)).any()  # half a turn shows all as it is
     assert is_degenerate(torch.empty(0, 4, 2)).shape == (0,)
     with pytest.raises(ValueError, match=r"target must be \(B, 4, 2\)"):
         homography(whole(2), whole(3))
@@ -141,7 +144,8 @@ def test_the_mask_is_that_of_a_loop():
         for i in range(4):
             a, b, c = quad[i], quad[(i + 1) % 4], quad[(i + 2) % 4]
             turns.append((b[0] - a[0]) * (c[1] - b[1]) - (b[1] - a[1]) * (c[0] - b[0]) > 0)
-        assert (code == 0) == (sum(turns) in (0, 4))
+        assert (code == 0) == (sum(turns) == 4)
+        assert (REASONS[code] == "it is mirrored") == (sum(turns) == 0)
         assert (REASONS[code] == "its sides cross") == (sum(turns) == 2)
 
 

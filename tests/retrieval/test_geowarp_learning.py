@@ -1,5 +1,6 @@
 """GeoWarp learns from photos alone: small by default, in earnest by `make slow`."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,10 @@ def test_errors_of_an_untrained_model_are_those_of_no_warping(tmp_path, monkeypa
     assert (learned.photos, learned.places, learned.pairs) == (2, 1, 4)
     assert learned.error == pytest.approx(learned.identity)
     assert learned.low == pytest.approx(1.0)
+    # Another place would draw other places to hold out, of which some have been learned from.
+    shutil.copy(tmp_path / "a_0.png", tmp_path / "f_0.png")
+    with pytest.raises(ValueError, match=r"other photos \(photos: 10 photos .* now 11 photos"):
+        learn([tmp_path], tmp_path / "run", few, (32, 32), resume=True)
 
 
 def test_the_interval_draws_places():

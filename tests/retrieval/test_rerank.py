@@ -23,7 +23,9 @@ from retrieval.rerank import (
     first_answers_compared,
     order_by,
     rerank,
+    rerank_settings_of,
 )
+from retrieval.test import parse
 from retrieval.testing.recall_report import Recalls, measure
 
 SIZE = (30, 40)
@@ -91,6 +93,37 @@ def test_wrong_settings_are_refused():
         RerankSettings("superglue", Path("warp"))
     with pytest.raises(ValueError, match="must be one of maps, photos"):
         GeoWarpReranker(warp_model(), Engine(), "pixels")
+
+
+def of_flags(*flags):
+    return rerank_settings_of(parse(["--data", "x", *flags])[0])
+
+
+ASKED = ("--rerank", "geowarp", "--rerank_model", "warp")
+
+
+def test_flags_become_settings():
+    assert of_flags() is None
+    assert of_flags(*ASKED) == RerankSettings("geowarp", Path("warp"), 5, None, "maps")
+    all_of_them = ["--rerank_top", "7", "--rerank_only_if_close", "0", "--rerank_warp", "photos"]
+    expected = RerankSettings("geowarp", Path("warp"), 7, 0.0, "photos")
+    assert of_flags(*ASKED, *all_of_them) == expected
+
+
+@pytest.mark.parametrize("flag", ["top 5", "warp maps", "model x", "only_if_close 0"])
+def test_flags_without_what_they_belong_to_are_refused(flag):
+    name, value = flag.split()
+    with pytest.raises(ValueError, match=f"these go with --rerank: --rerank_{name}$"):
+        of_flags(f"--rerank_{name}", value)
+
+
+@pytest.mark.parametrize("method", ["crop_voting", "maj_voting"])
+def test_a_margin_of_distances_after_a_vote_is_refused(method):
+    voted = (*ASKED, "--test_method", method)
+    assert of_flags(*voted) is not None
+    with pytest.raises(ValueError, match=f"--test_method {method} are in the order of a vote"):
+        of_flags(*voted, "--rerank_only_if_close", "0.1")
+    assert of_flags(*ASKED, "--test_method", "nearest_crop", "--rerank_only_if_close", "0.1")
 
 
 def test_recall_before_stands_below_recall_after():
@@ -175,6 +208,19 @@ def test_photos_that_cannot_be_read_have_no_score(photos):
     assert np.isnan(scores).tolist() == [False, True, False, False]
     assert list(reranker.refused) == [str(photos[2])]
     assert np.isnan(reranker(photos[2], photos[:2])).all()
+
+
+def test_a_mirrored_view_is_not_compared(photos):
+    held = warp_model()
+    nn.init.zeros_(held.model.regression.linear.weight)
+    with torch.no_grad():
+        corners = held.model.regression.linear.bias.view(8, 2)
+        corners[:4] = corners[[1, 0, 3, 2]]  # of the query, left for right
+        corners[4:] = corners[[5, 4, 7, 6]]
+    reranker = GeoWarpReranker(held, Engine(workers=0))
+    scores = reranker(photos[0], photos[:1])
+    assert reranker.not_warped == 1
+    assert scores[0] == pytest.approx(15 * 15, rel=1e-3)
 
 
 def test_quads_that_are_no_pictures_leave_the_pair_as_it_is(photos):

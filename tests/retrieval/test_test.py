@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from data.toy.city import make_toy_city
 from models.places.embedder import Embedder, EmbedderSettings
 from models.places.place_model import save_place_model
 from retrieval.descriptor_cache import Engine, describe
-from retrieval.test import main
+from retrieval.test import main, parse, run
 from retrieval.testing import place_search
 from retrieval.testing.batch_audit import audit_batches
 from retrieval.testing.query_methods import METHODS
@@ -190,6 +191,50 @@ def test_untrained_features_and_checkpoints_of_the_benchmark(town, tmp_path, cap
     assert json.loads((tmp_path / "out" / "recalls.json").read_text())["is_unit"] is False
     assert main([*common, *of_theirs[:-1], "netvlad", *out]) == 2
     assert "weights missing" in capsys.readouterr().err
+
+
+RERANK = ["--rerank", "geowarp", "--rerank_model", "runs/warp"]
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What `retrieval.test` asks to be tested and searched: `asked(flags)`, nothing is done."""
+    found = []
+
+    def evaluate(model, job, settings, engine):
+        found.append((job, settings))
+        raise ValueError("not here")
+
+    monkeypatch.setattr("retrieval.testing.evaluation.evaluate", evaluate)
+    monkeypatch.setattr("retrieval.test.build_joined_model", lambda *_: None)
+
+    def ask(*flags):
+        options, recipe = parse(["--model", "runs/m", "--data", "x", "--device", "cpu", *flags])
+        with pytest.raises(ValueError, match="not here"):
+            run(options, recipe)
+        return found[-1]
+
+    return ask
+
+
+def test_as_many_are_searched_as_are_sorted_anew(asked):
+    few = ["--recall_values", "1", "2"]
+    assert asked(*few)[1].depth == 2
+    assert asked(*few, *RERANK)[1].depth == 5
+    assert asked(*few, *RERANK, "--rerank_top", "30")[1].depth == 30
+    assert asked(*RERANK)[1].depth == 20
+
+
+def test_results_of_another_test_have_another_folder(asked):
+    pca = ["--pca_dim", "8"]
+    close = [*RERANK, "--rerank_only_if_close", "0.1", "--rerank_warp", "photos"]
+    every = [[], pca, [*pca, "--whiten"], RERANK, [*RERANK, "--rerank_top", "9"], close,
+             [*RERANK, *pca], [*RERANK[:3], "runs/other"]]  # fmt: skip
+    folders = [asked(*flags)[0].out for flags in every]
+    assert len(set(folders)) == len(every)
+    assert folders[0] == Path("runs/m/test-hard_resize")
+    assert folders[2].name == "test-hard_resize-pca8_whitened"
+    assert folders[5].name == "test-hard_resize-geowarp-warp-top5-close0.1-photos"
 
 
 def test_refusals_say_what_to_do(model, town, tmp_path, capsys):

@@ -1,14 +1,17 @@
 """The commands of GeoWarp on a made-up town: train, go on, convert, re-rank with it."""
 
 import json
+import shutil
 
 import pytest
 import torch
 
 from data.toy.city import make_toy_city
+from models.places.embedder import Embedder, EmbedderSettings
+from models.places.place_model import save_place_model
 from models.warping.file import load_geowarp
 from retrieval.test import main as run_test
-from retrieval.train_geowarp import main
+from retrieval.train_geowarp import main, parse
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,45 @@ def test_a_training_leaves_a_model_and_its_history(trained):
     assert [entry["epoch"] for entry in history] == [1, 2]
     assert all(entry["features_wise"] > 0 for entry in history)
     assert history[0]["identity_error"] == history[1]["identity_error"] > 0
+
+
+def test_a_flag_that_is_given_counts_with_fast():
+    def parsed(*flags):
+        recipe, settings, _ = parse(["--fast", "--out", "x", *flags])
+        return recipe.img_size, settings.epochs, settings.shape
+
+    assert parsed() == ((48, 64), 2, (1, 2))
+    given = ("--img_size", "32", "--iterations_per_epoch", "3", "--train_batch", "4")
+    assert parsed("--epochs", "0", *given) == ((32,), 0, (3, 4))
+    assert parsed("--epochs", "100")[1] == 100
+
+
+def test_a_run_does_not_go_on_with_other_photos(trained, town, tmp_path, capsys):
+    other = shutil.copytree(town, tmp_path / "moved")
+    again = ["--fast", "--bank", "2", "--out", str(trained), "--device", "cpu", "--resume"]
+    assert main([*again, "--data", str(other)]) == 0  # a set may be moved
+    held_out = min((other / "images" / "val" / "database").iterdir())
+    held_out.rename(held_out.with_name(held_out.name.replace(".jpg", "x.jpg")))
+    assert main([*again, "--data", str(other)]) == 2
+    told = capsys.readouterr().err
+    assert "was begun on other photos (photos held out: " in told
+    assert "photos to learn from" not in told
+
+
+def test_a_run_does_not_go_on_with_a_model_trained_anew(town, tmp_path, capsys):
+    def write_model(seed):
+        torch.manual_seed(seed)
+        settings = EmbedderSettings("test_resnet", "gem", img_size=32)
+        save_place_model(tmp_path / "model", Embedder(settings, pretrained=False), (32, 48), {})
+
+    write_model(0)
+    alone = ["--consistency_w", "0", "--features_wise_w", "0", "--bank", "2", "--epochs", "1"]
+    run = ["--fast", *alone, "--data", str(town), "--out", str(tmp_path / "run"),
+           "--model", str(tmp_path / "model"), "--device", "cpu"]  # fmt: skip
+    assert main(run) == 0
+    write_model(1)
+    assert main([*run, "--resume"]) == 2
+    assert "other settings: model_sha256 " in capsys.readouterr().err
 
 
 def test_a_test_shows_recall_before_and_after(trained, town, tmp_path, capsys):

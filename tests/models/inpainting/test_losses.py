@@ -1,8 +1,11 @@
 """Each loss against a loop over its formula."""
 
+import models.torchvision_cure  # noqa: F401  isort: skip
 import numpy as np
 import pytest
+import timm
 import torch
+from torch import nn
 
 from models.inpainting.features import FeaturePyramid
 from models.inpainting.losses import LossWeights, composed, gram, loss_terms, total_loss
@@ -128,6 +131,26 @@ def test_features_of_the_houses_networks_have_the_papers_three_sizes(name):
     assert photos.grad.abs().sum() > 0
     assert not any(p.requires_grad for p in features.parameters())
     assert not any(module.training for module in features.modules())
+
+
+def test_vgg16s_features_are_the_papers_three_poolings(monkeypatch):
+    """Against timm's VGG16 with the same weights; what is not looked at is not drawn either."""
+    for layer in (nn.Linear, nn.Conv2d):
+        monkeypatch.setattr(layer, "reset_parameters", lambda self: None)
+    monkeypatch.setattr(nn.init, "normal_", lambda weight, *_: weight)
+    features = FeaturePyramid("vgg16", pretrained=False)
+    photos = torch.rand(1, 3, 37, 64)
+    with torch.no_grad():
+        found = features(photos)
+    assert [tuple(maps.shape[1:]) for maps in found] == [(64, 18, 32), (128, 9, 16), (256, 4, 8)]
+    monkeypatch.setattr(nn.init, "kaiming_normal_", lambda weight, **_: weight)
+    other = timm.create_model("vgg16", mlp_ratio=0.001).features[:17]
+    other.load_state_dict(features.extractor.network.state_dict())
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    normal = (photos - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    for maps, end in zip(found, (5, 10, 17), strict=True):
+        with torch.no_grad():
+            torch.testing.assert_close(maps, other[:end](normal))
 
 
 def test_networks_without_such_maps_are_refused():

@@ -1,6 +1,7 @@
 """Training of inpainting: it learns, resumes exactly, stops at NaN, refuses bad input."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -120,12 +121,16 @@ def test_what_cannot_be_trained_says_why(photos, tmp_path, capsys, more, message
     assert message in capsys.readouterr().err
 
 
-def test_a_run_is_neither_overwritten_nor_mixed(photos, whole, capsys):
+def test_a_run_is_neither_overwritten_nor_mixed(photos, whole, tmp_path, capsys):
     before = (whole / "model.safetensors").read_bytes()
     assert run(photos, whole) == 2
     assert "holds a run: go on with it by --resume" in capsys.readouterr().err
     assert run(photos, whole, "--resume", "--batch", "3") == 2
     assert "was begun with --batch 2" in capsys.readouterr().err
+    others = shutil.copytree(photos, tmp_path / "others")
+    (others / "4.jpg").rename(others / "40.jpg")  # other photos would be held out
+    assert run(others, whole, "--resume") == 2
+    assert "was begun on other photos (photos: 10 photos (list" in capsys.readouterr().err
     assert (whole / "model.safetensors").read_bytes() == before
 
 
@@ -146,6 +151,17 @@ def test_every_photo_comes_once_before_any_comes_again(photos):
     assert sorted(row for row, _ in rows[:10]) == list(range(10))
     assert sorted(row for row, _ in rows[10:]) == list(range(10))
     assert len(set(rows)) == 20
+
+
+def test_an_epochs_order_is_drawn_once(monkeypatch, tmp_path):
+    photos = HoledPhotos([tmp_path / f"{i}.jpg" for i in range(10)], 32, (0.1, 0.2), seed=4)
+    orders = [np.random.default_rng((4, epoch)).permutation(10).tolist() for epoch in range(2)]
+    draw, seeds = np.random.default_rng, []
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: seeds.append(seed) or draw(seed))
+    rows = [row for step in range(5) for row in photos.rows_of(step, 4)]
+    assert rows == [(row, epoch) for epoch, order in enumerate(orders) for row in order]
+    assert seeds == [(4, 0), (4, 1)]
+    assert photos.rows_of(2, 4) == rows[8:12]  # of two epochs, and asked for out of turn
 
 
 @pytest.mark.parametrize("flags", [["--width", "0"], ["--hole_share", "0.5", "0.2"]])

@@ -16,7 +16,10 @@ from retrieval.geowarp.views import ViewPairs
 FEW = {"epochs": 3, "iterations_per_epoch": 2, "train_batch": 2, "optimizer": "adam", "lr": 1e-3}
 
 
-def build(settings, directory, seed=0, binding=None):
+PHOTOS = {"photos to learn from": "9 photos (list a)", "photos held out": "2 photos (list b)"}
+
+
+def build(settings, directory, seed=0, binding=None, photos=PHOTOS):
     """A trainer of a regression with the parts of the real one, but one small layer."""
     torch.manual_seed(1)
     model = GeoWarp(MapExtractor(nn.Conv2d(3, 4, 2, stride=2), 4))
@@ -25,7 +28,7 @@ def build(settings, directory, seed=0, binding=None):
     model.regression.linear = nn.Linear(8, 16)
     model.regression.linear.bias = corners
     nn.init.normal_(model.regression.linear.weight, std=0.02)
-    return GeoWarpTrainer(model, settings, directory, binding or {}, seed)
+    return GeoWarpTrainer(model, settings, directory, binding or {}, seed, photos)
 
 
 def sources(settings, stops_in=None, photos=True):
@@ -74,7 +77,7 @@ def test_a_killed_run_ends_as_the_one_that_was_not(tmp_path):
     assert names[0] == names[1] == ["step000000004.ckpt", "step000000006.ckpt"]
 
 
-def test_other_settings_or_no_checkpoint_are_refused(tmp_path):
+def test_other_settings_other_photos_or_no_checkpoint_are_refused(tmp_path):
     settings = GeoWarpSettings(**FEW)
     with pytest.raises(ValueError, match="leave out --resume to start"):
         build(settings, tmp_path).resume()
@@ -87,6 +90,10 @@ def test_other_settings_or_no_checkpoint_are_refused(tmp_path):
         (build(GeoWarpSettings(**FEW | {"lr": 1e-2}), tmp_path), "lr 0.001, now 0.01"),
         (build(settings, tmp_path, seed=4), "seed 0, now 4"),
         (build(settings, tmp_path, binding={"data": "b"}), "data None, now b"),
+        (
+            build(settings, tmp_path, photos=PHOTOS | {"photos held out": "3 photos (list c)"}),
+            r"photos held out: 2 photos \(list b\), now 3 photos \(list c\)",
+        ),
     ):
         with pytest.raises(ValueError, match=why):
             other.resume()
