@@ -4,13 +4,15 @@
     python -m models.unit translate --model runs/NAME --data PLACES --output PLACES_night
 
 Liu et al., "Unsupervised Image-to-Image Translation Networks", 2017,
-https://arxiv.org/abs/1703.00848; defaults are its reference run. Folders are searched through; with
-`--day_note day --night_note night` both sides may lie in one set of places, told apart by their
-names. What comes out in runs/NAME: the translator (models/translation/model.py), checkpoints,
-losses.csv and samples/, a line a photo: itself, itself again, as the other side, and back. A run
-that was stopped goes on with --resume, exactly. Train on the copy too: `python -m retrieval.train
---extra_data PLACES_night`. The reference's sizes want a GPU; on a CPU take --dim 16 --crop 64
---short_side 64 --scales 2 --discriminator_layers 3.
+https://arxiv.org/abs/1703.00848; defaults are those of the authors' code but for what
+models/translation/settings.py lists, above all another network that features are compared by and a
+tenth of the steps. Folders are searched through; with `--day_note day --night_note night` both
+sides may lie in one set of places, told apart by their names. What comes out in runs/NAME: the
+translator (models/translation/model.py), checkpoints, losses.csv and samples/, a line a photo:
+itself, itself again, as the other side, and back. A run that was stopped goes on with --resume,
+exactly. Train on the copy too: `python -m retrieval.train --extra_data PLACES_night`. The
+reference's sizes want a GPU; on a CPU take --dim 16 --crop 64 --short_side 64 --scales 2
+--discriminator_layers 3.
 """
 
 from __future__ import annotations
@@ -78,7 +80,11 @@ def translate(options: dict[str, Any]) -> None:
     with shown(f"making {job.target}", len(find_side(job.data))) as on_photo:
         facts = translate_photos(model, job, device, options["workers"], on_photo)
     _warn(facts["unreadable"])
-    sys.stdout.write(f"{facts['photos']:,} SYNTHETIC {job.target} photos in {job.output}\n")
+    if facts["others"]:
+        others = f"{len(facts['others']):,} photos in {job.output} are none of this copy's"
+        sys.stderr.write(f"warning: {others}: {facts['others'][0]}, ...\n")
+    gone = f"; {facts['removed']:,} removed, gone from {job.data}" if facts["removed"] else ""
+    sys.stdout.write(f"{facts['photos']:,} SYNTHETIC {job.target} photos in {job.output}{gone}\n")
 
 
 def _warn(refused: dict[str, str]) -> None:

@@ -106,7 +106,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--methods", nargs="+", choices=METHODS, default=DEFAULT, metavar="NAME",
         help=f"those that they stand on come with them: {', '.join(METHODS)}")  # fmt: skip
     add("--backbone", default=Study.backbone, help="of all rows; recipe: each recipe's own")
-    add("--train_flags", default="", help="further flags of retrieval.train, for all trainings")
+    add("--train_flags", default="", help="further flags of retrieval.train, for all trainings; "
+        "with =, as in --train_flags=--freeze_backbone, several in quotes after it")  # fmt: skip
     add("--minutes", type=float, default=float("inf"), help="start no further method after so long")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where models run")
     add("--fast", action="store_true", help="try the machinery on a tiny town")

@@ -111,10 +111,6 @@ def make_toy_panoramas(
     return counts
 
 
-def _place(shot: Shot) -> tuple[float, float]:
-    return shot.pose.x, shot.pose.y
-
-
 def _write_cuts(output: Path, shot: Shot, taken: NDArray[np.uint8], size: tuple[int, int]) -> None:
     heading, vfov_deg = shot.pose.heading_deg, vertical_fov_deg(HFOV_DEG, size)
     cuts = {

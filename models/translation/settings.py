@@ -1,8 +1,21 @@
 """The settings of UNIT, day to night and back, and their flags; imports nothing heavy.
 
-Defaults are the reference run of Liu et al., "Unsupervised Image-to-Image Translation Networks",
-2017, https://arxiv.org/abs/1703.00848: least-squares GAN, 4 residual blocks, 64 channels, weights
-gan 1, recon 10, KL 0.01, cycle 10, cycle KL 0.01, perceptual 1, Adam with 1e-4, betas 0.5, 0.999.
+Liu et al., "Unsupervised Image-to-Image Translation Networks", 2017,
+https://arxiv.org/abs/1703.00848; defaults are those of the authors' later code, UNIT's trainer in
+https://github.com/NVlabs/MUNIT: least-squares GAN, 4 residual blocks, 64 channels, weights gan 1,
+recon 10, KL 0.01, cycle 10, cycle KL 0.01, perceptual 1, Adam with 1e-4, betas 0.5, 0.999. This is
+not its run, for these differ:
+
+- features are compared by EfficientNet-Lite0, whose weights are installed, with the same weight 1;
+  there by VGG16 with Caffe's weights, after relu5_3 and without its fourth pooling.
+  `--perceptual_backbone vgg16` is near it: torchvision's weights, conv5_3 before its ReLU, all
+  four poolings;
+- `--steps` is 100,000, there 1,000,000: with these the learning rate never drops;
+- day and night have the encoders' last residual block in common, and the decoders' first
+  (`--shared_blocks`), as in the paper; there each side has its own;
+- the discriminators see the translations that the translator then learns from; there they are
+  made anew, with other noise;
+- gains of the decoders' norms start at 1, there at random between 0 and 1.
 """
 
 import argparse
@@ -27,7 +40,11 @@ class UnitSettings:
         3, "sizes at which pictures are judged, each half the one before", least=1
     )
     # What it learns
-    gan_weight: float = setting(1.0, "that translations look like photos of their side", least=0)
+    gan_weight: float = setting(
+        1.0,
+        "that translations look like photos of their side; of the discriminators' loss too",
+        least=0,
+    )
     recon_weight: float = setting(10.0, "that a photo comes back through its own side", least=0)
     kl_weight: float = setting(0.01, "that codes are near a normal distribution", least=0)
     cycle_weight: float = setting(10.0, "that a photo comes back through the other side", least=0)

@@ -64,7 +64,8 @@ class UnitTraining:
         passed = pass_through(self.translator, photos, generator)
         judges: Mapping[str, Judge] = dict(self.discriminators.items())
         against = discriminator_loss(photos, passed.translated, judges)
-        self._descend("discriminators", {"discriminator": against}, against)
+        weighted = self.settings.gan_weight * against
+        self._descend("discriminators", {"discriminator": against}, weighted)
         # The translator is judged by discriminators that have learned already, as the reference's.
         self.discriminators.requires_grad_(False)
         losses = translator_losses(passed, judges, self.perceptual)

@@ -97,7 +97,8 @@ def sentences(rows: list[Row]) -> list[str]:
             f"{AVERAGE} {average}: it {average.verdict}"
         )
         if seed is not None and row.name != "another_seed" and abs(gain.points) <= seed[0]:
-            words += "; another seed of the same training moves R@1 as far"
+            trained = METHODS["another_seed"].base
+            words += f"; another seed of {trained}'s training moves R@1 as far"
         said.append(f"{words}{'; ' + row.note if row.note else ''}.")
     if judged:
         said.append(

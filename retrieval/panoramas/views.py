@@ -13,12 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save
 
 from data.panorama import even_yaws_deg, undistort_batch, vertical_fov_deg
 from data.panoramas.cut import BAND_HEIGHT_DEG, BAND_PITCH_DEG, plain_cut
 from data.panoramas.file import height_for, read_panorama
 from data.panoramas.listing import Source
-from models.places.embedder import Embedder
+from models.places.embedder import Embedder, EmbedderSettings
 from partitioning.atomic_file import atomic_path
 from retrieval.bars import bar
 from retrieval.descriptor_cache import Engine, in_evaluation, normal
@@ -81,10 +82,10 @@ def describe_panoramas(
         ImageError: one cannot be read.
         OSError: `folder` cannot be written to.
     """
-    found = []
+    found, model = [], (embedder.settings, weights_sha256(embedder))
     with bar("panoramas", len(sources)) as advance, torch.inference_mode(), in_evaluation(embedder):
         for source in sources:
-            path = folder / f"{_digest(source, views, embedder)}.npy"
+            path = folder / f"{_digest(source, views, model)}.npy"
             if not path.is_file():
                 vectors = _described(_pictures(source, views), embedder, engine)
                 with atomic_path(path) as temporary, temporary.open("wb") as file:
@@ -100,7 +101,7 @@ def describe_panoramas(
 def _pictures(source: Source, views: Views) -> NDArray[np.uint8]:
     """All tiles, by kind, width and yaw, then the queries; uint8 `(N, h, w, 3)`."""
     panoramas = {
-        fov: read_panorama(source.path, height_for(fov, views.size))[0]
+        fov: read_panorama(source.path, height_for(fov, views.size), source.crop)[0]
         for fov in (*views.fovs_deg, QUERY_HFOV_DEG)
     }
     parts: list[list[NDArray[np.uint8]] | NDArray[np.uint8]] = []
@@ -132,7 +133,13 @@ def _described(
     return torch.cat(found).numpy()
 
 
-def _digest(source: Source, views: Views, embedder: Embedder) -> str:
+def weights_sha256(embedder: Embedder) -> str:
+    """Hash the weights; of a place model that was read, it is its file's."""
+    weights = {name: value.contiguous() for name, value in embedder.state_dict().items()}
+    return hashlib.sha256(save(weights)).hexdigest()
+
+
+def _digest(source: Source, views: Views, model: tuple[EmbedderSettings, str]) -> str:
     state = source.path.stat()
-    facts = source.key, state.st_size, state.st_mtime_ns, views, embedder.settings
+    facts = source.key, state.st_size, state.st_mtime_ns, source.crop, views, *model
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:24]

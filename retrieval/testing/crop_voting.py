@@ -5,6 +5,10 @@ of its short side, in the corners and the middle, are shown at 224 px; each find
 `preds_per_crop` photos of the database, of which the first `preds_per_query` get 3 votes from it
 and the rest 2. The most votes win. So few different sums leave many ties: of equal ones the photo
 that is nearest to any of the crops comes first, then the one that stands first in the database.
+
+Where one model sees photos at several scales, 224 px are those at scale 1; of models of different
+sizes the largest one sees a crop at 224 px, and a smaller one smaller in proportion, as it does
+any photo.
 """
 
 from dataclasses import dataclass
@@ -14,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.place_sets.photos import resized
+from data.place_sets.photos import Size, resized
 from retrieval.nearest import Nearest
 
 CROPS = 5
@@ -27,7 +31,7 @@ class CropVoting:
 
     Attributes:
         crop_share: Side of a crop in units of the photo's short side.
-        crop_px: Side at which the model sees it, px.
+        crop_px: Side at which the model sees it at scale 1, the largest one of several, px.
         preds_per_query: Answers of a crop that get 3 votes.
         preds_per_crop: Answers of a crop that get any.
     """
@@ -50,13 +54,19 @@ class CropVoting:
             )
 
 
-def voting_crops(rgb: Tensor, voting: CropVoting) -> Tensor:
-    """Squares `(5, 3, crop_px, crop_px)` of `(3, H, W)`: four corners and the middle."""
+def voting_crops(rgb: Tensor, voting: CropVoting, size: Size | None = None) -> Tensor:
+    """Squares of `(3, H, W)`, four corners and the middle, at `size`: `(5, 3, *size)`.
+
+    Args:
+        rgb: The photo.
+        voting: How.
+        size: Height and width to resize them to, px; None takes `crop_px` for both.
+    """
     side = max(1, round(voting.crop_share * min(rgb.shape[1:])))
     down, across = rgb.shape[1] - side, rgb.shape[2] - side
     places = [(0, 0), (0, across), (down, 0), (down, across), (down // 2, across // 2)]
-    size = (voting.crop_px, voting.crop_px)
-    return torch.stack([resized(rgb[:, y : y + side, x : x + side], size) for y, x in places])
+    shown = size or (voting.crop_px, voting.crop_px)
+    return torch.stack([resized(rgb[:, y : y + side, x : x + side], shown) for y, x in places])
 
 
 def voted(found: Nearest, crops: int, depth: int, voting: CropVoting) -> Nearest:

@@ -10,7 +10,7 @@ Each model's descriptor has length 1 and so has the joined one.
 
 A weight is a share of the similarity: the joined similarity of concatenated descriptors is the
 weighted mean of the models' own. Photos are read at the largest size that any model or scale takes
-and resized from that, antialiased, for the others.
+and resized from that, antialiased, for the others: so are a query's crops (`seen_size`).
 """
 
 import hashlib
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from data.place_sets.photos import Size
 from models.places.embedder import Embedder
 from models.places.local_features import Extractor
 from models.places.place_model import PlaceModel
@@ -82,11 +83,20 @@ def joined_model(models: Sequence[PlaceModel], joining: Joining) -> PlaceModel:
     if len(models) == 1 and joining.scales == (1.0,):
         return models[0]
     members = [ScaledEmbedder(model, joining.scales, joining.scale_join) for model in models]
-    size = (max(m.full[0] for m in members), max(m.full[1] for m in members))
+    size, seen = _largest([m.full for m in members]), _largest([m.size for m in models])
     known = "+".join(model.sha256 or "not saved" for model in models)
     sha256 = hashlib.sha256(f"{known} {joining}".encode()).hexdigest()
     origin = {"joined": [model.origin for model in models], **joining.plain()}
-    return PlaceModel(JoinedEmbedder(members, joining, size).eval(), size, origin, sha256)
+    embedder = JoinedEmbedder(members, joining, size, seen)
+    return PlaceModel(embedder.eval(), size, origin, sha256)
+
+
+def seen_size(embedder: Embedder, size: Size) -> Size:
+    """Height and width at which a model sees, at scale 1, a photo that is read at `size`.
+
+    Joined models see it smaller than it is read; their largest one counts.
+    """
+    return embedder.seen if isinstance(embedder, JoinedEmbedder) else size
 
 
 class ScaledEmbedder(nn.Module):
@@ -110,12 +120,12 @@ class ScaledEmbedder(nn.Module):
                 "which takes photos of one size; leave --scales out"
             )
         self.sizes = [(round(model.size[0] * s), round(model.size[1] * s)) for s in scales]
-        self.full = max(height for height, _ in self.sizes), max(width for _, width in self.sizes)
+        self.full = _largest(self.sizes)
         # Maps are averaged at the size of the scale that changes the photo least.
         self.middle = min(range(len(scales)), key=lambda i: abs(math.log(scales[i])))
         self.dim = model.embedder.dim * (len(scales) if join == "concat" else 1)
 
-    def forward(self, pixels: Tensor, full: tuple[int, int]) -> Tensor:
+    def forward(self, pixels: Tensor, full: Size) -> Tensor:
         """Describe `(B, 3, H, W)` in 0..1, read at the size `full`, or a part of it."""
         pictures = [self._normal(_resized(pixels, full, size)) for size in self.sizes]
         if self.join == "mean_before":
@@ -153,13 +163,14 @@ class JoinedEmbedder(Embedder):
         members: The models.
         joining: How.
         full: Height and width that photos are read at, px.
+        seen: Those at which the largest model sees them at scale 1.
 
     Raises:
         ValueError: as `joined_model`.
     """
 
     def __init__(
-        self, members: Sequence[ScaledEmbedder], joining: Joining, full: tuple[int, int]
+        self, members: Sequence[ScaledEmbedder], joining: Joining, full: Size, seen: Size
     ) -> None:
         nn.Module.__init__(self)  # it has no extractor and aggregator of its own
         weights = joining.weights or (1.0,) * len(members)
@@ -169,8 +180,8 @@ class JoinedEmbedder(Embedder):
                 f"--ensemble {joining.ensemble}: descriptors of {_listed(dims)} numbers cannot be "
                 "summed; use --ensemble concat"
             )
-        self.members, self.joining, self.full = nn.ModuleList(members), joining, full
-        self.weights = weights
+        self.members, self.joining, self.weights = nn.ModuleList(members), joining, weights
+        self.full, self.seen = full, seen
         self.extractor = RawPixels()
         self.settings = cast(Any, JoinedSettings(members, joining))
         self.dim = sum(dims) if joining.ensemble == "concat" else dims[0]
@@ -217,7 +228,11 @@ class RawPixels(Extractor):
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 
-def _resized(pixels: Tensor, full: tuple[int, int], size: tuple[int, int]) -> Tensor:
+def _largest(sizes: Sequence[Size]) -> Size:
+    return max(height for height, _ in sizes), max(width for _, width in sizes)
+
+
+def _resized(pixels: Tensor, full: Size, size: Size) -> Tensor:
     """As large as `size` is to `full`; a query that keeps its own shape is scaled alike."""
     height, width = (
         max(1, round(length * wanted / whole))

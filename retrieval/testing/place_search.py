@@ -21,6 +21,7 @@ from retrieval.bars import bar
 from retrieval.descriptor_cache import Descriptors, Engine, describe
 from retrieval.nearest import Nearest, nearest
 from retrieval.testing.crop_voting import CropVoting
+from retrieval.testing.ensembles import seen_size
 from retrieval.testing.pca import PCA
 from retrieval.testing.query_methods import (
     METHODS,
@@ -123,8 +124,10 @@ def search_places(
     shape = (len(database), 1, pca.dim if pca else embedder.dim)
     rows = _described(embedder, searched, shape, folder / DATABASE_FILE, settings, engine, pca)
     described_database = perf_counter()
-    view = view_of(settings.method, size, settings.voting)
-    asked = PlacePhotos(queries, read_size(settings.method, size, settings.voting), view)
+    shown = size, settings.voting, seen_size(embedder, size)
+    asked = PlacePhotos(
+        queries, read_size(settings.method, *shown), view_of(settings.method, *shown)
+    )
     shape = (len(queries), views_searched(settings.method), shape[2])
     wanted = _described(embedder, asked, shape, folder / QUERIES_FILE, settings, engine, pca)
     described_queries = perf_counter()

@@ -44,6 +44,7 @@ def view_of(
     method: str,
     size: Size,
     voting: CropVoting = CropVoting(),  # noqa: B008  (immutable)
+    seen: Size | None = None,
 ) -> View:
     """What makes the pictures `(V, 3, h, w)` of a query `(3, H, W)`.
 
@@ -51,6 +52,8 @@ def view_of(
         method: One of `METHODS`.
         size: Of the database's photos, px.
         voting: Of `crop_voting`.
+        seen: What the model sees of `size` at scale 1, px: joined models shrink what they are
+            given (`retrieval.testing.ensembles.seen_size`); None is a model that does not.
 
     Raises:
         ValueError: unknown method.
@@ -64,7 +67,7 @@ def view_of(
     if method == "central_crop":
         return lambda rgb: _central_crop(rgb, size)[None]
     if method == "crop_voting":
-        return lambda rgb: voting_crops(rgb, voting)
+        return lambda rgb: voting_crops(rgb, voting, _read_crop(size, voting, seen))
     return lambda rgb: five_squares(with_short_side(rgb, min(size)), min(size))
 
 
@@ -100,11 +103,16 @@ def read_size(
     method: str,
     size: Size,
     voting: CropVoting = CropVoting(),  # noqa: B008  (immutable)
+    seen: Size | None = None,
 ) -> Size:
-    """Least size at which a query must be read: its pictures may be larger than the database's."""
+    """Least size at which a query must be read: its pictures may be larger than the database's.
+
+    The arguments are those of `view_of`.
+    """
     if method != "crop_voting":
         return size
-    side = max(*size, math.ceil(voting.crop_px / voting.crop_share))
+    longest = max(_read_crop(size, voting, seen))
+    side = max(*size, math.ceil(longest / voting.crop_share))
     return side, side
 
 
@@ -175,6 +183,15 @@ def _best_once(
         np.concatenate([rows[kept], np.full(missing, -1, np.int64)]),
         np.concatenate([distances[kept], np.full(missing, np.inf, np.float32)]),
     )
+
+
+def _read_crop(size: Size, voting: CropVoting, seen: Size | None) -> Size:
+    """Size of a crop that a model which shrinks `size` to `seen` sees at `crop_px`."""
+    height, width = (
+        max(1, round(voting.crop_px * read / shown))
+        for read, shown in zip(size, seen or size, strict=True)
+    )
+    return height, width
 
 
 def _central_crop(rgb: Tensor, size: Size) -> Tensor:

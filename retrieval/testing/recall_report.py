@@ -1,6 +1,7 @@
 """The report of a test: recalls with intervals and counts, as JSON, CSV and Markdown.
 
-Where R@1, R@5, R@10 and R@20 are all measured, R_avg, their mean, stands beside them.
+R_avg, the mean of R@1, R@5, R@10 and R@20, stands beside them, whether or not each of those was
+asked for, wherever one of R@20 or deeper was; else the report says why it is missing.
 """
 
 import csv
@@ -47,7 +48,7 @@ class Recalls(NamedTuple):
         without_positive: Queries that nothing of the database can answer, left out above. The
             public benchmark counts them as missed: see `counted_as_missed`.
         queries: Number of all queries.
-        averages: "all" or a condition -> R_avg; empty where one of its depths was not measured.
+        averages: "all" or a condition -> R_avg; empty where no depth of 20 or more was asked for.
     """
 
     of_all: dict[int, Share]
@@ -55,6 +56,16 @@ class Recalls(NamedTuple):
     without_positive: int
     queries: int
     averages: dict[str, Average] = {}  # noqa: RUF012  (a default that nothing changes)
+
+    @property
+    def why_no_average(self) -> str:
+        """Why there is no R_avg; "" where there is."""
+        if self.averages:
+            return ""
+        return (
+            f"No R_avg, the mean of R@1, 5, 10 and 20: R@{max(self.of_all)} was the deepest asked "
+            f"for; with {AVERAGED[-1]} or more among --recall_values it is there."
+        )
 
     def counted_as_missed(self, k: int) -> float:
         """R@k in percent with every query in the denominator."""
@@ -90,7 +101,7 @@ def measure(
         name or "no note": recall_of_ranks(ranks[conditions == name], depths) for name in names
     }
     averages = {}
-    if set(AVERAGED) <= set(depths):
+    if max(depths) >= AVERAGED[-1]:
         averages = {name or "no note": average_of(ranks[conditions == name]) for name in names}
         averages |= {"all": average_of(ranks)}
     without = len(positives) - len(asked)
@@ -124,6 +135,7 @@ def write_report(directory: Path, recalls: Recalls, facts: dict[str, Any]) -> No
         "recalls": _plain(recalls.of_all),
         "by_condition": {name: _plain(shares) for name, shares in recalls.by_condition.items()},
         "R_avg": {name: average.percents() for name, average in recalls.averages.items()},
+        "why_no_R_avg": recalls.why_no_average,
         "percent_of_all_queries": {k: recalls.counted_as_missed(k) for k in recalls.of_all},
     }
     table = io.StringIO()
@@ -134,7 +146,7 @@ def write_report(directory: Path, recalls: Recalls, facts: dict[str, Any]) -> No
             writer.writerow([name, k, *(_short(v) for v in share.percents().values())])
         if name in recalls.averages:
             average = recalls.averages[name].percents().values()
-            writer.writerow([name, "avg", "", shares[AVERAGED[0]].n, *map(_short, average)])
+            writer.writerow([name, "avg", "", shares[min(shares)].n, *map(_short, average)])
     for name, text in (
         ("recalls.json", json.dumps(plain, indent=2) + "\n"),
         ("recalls.csv", table.getvalue()),
@@ -157,6 +169,8 @@ def markdown(recalls: Recalls, facts: dict[str, Any]) -> str:
     notes = ["Percent, with 95% Wilson intervals."]
     if recalls.averages:
         notes = [f"{notes[0]} R_avg: the mean of R@1, 5, 10 and 20, with a bootstrap interval."]
+    else:
+        notes.append(recalls.why_no_average)
     if recalls.without_positive:
         all_queries = ", ".join(f"R@{k} {recalls.counted_as_missed(k):.1f}" for k in depths)
         notes.append(

@@ -129,6 +129,21 @@ def test_the_learning_rate_drops_in_steps():
     assert rates == pytest.approx([0.8] * 3 + [0.4] * 3 + [0.2] * 2)
 
 
+def test_the_weight_of_the_gan_is_of_the_discriminators_too():
+    """As the reference; Adam hides it from the step, not from the gradient."""
+    found = []
+    photos = {side: torch.rand(1, 3, 16, 16) * 2 - 1 for side in ("day", "night")}
+    for weight in (1.0, 3.0):
+        settings = UnitSettings(**(tiny_settings() | {"gan_weight": weight}))
+        training = UnitTraining(settings, None, torch.device("cpu"))
+        losses = training.learn(photos)
+        grads = [weights.grad for weights in training.discriminators.parameters()]
+        found.append((losses["discriminator"], grads))
+    assert found[0][0] == found[1][0]  # listed as it is
+    for ours, thrice in zip(found[0][1], found[1][1], strict=True):
+        torch.testing.assert_close(3 * ours, thrice)
+
+
 def tiny_settings():
     return UnitSettings(
         dim=2, residual_blocks=1, discriminator_dim=2, discriminator_layers=2, scales=1, crop=16,

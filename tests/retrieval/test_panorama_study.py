@@ -5,11 +5,12 @@ import csv
 import numpy as np
 import pytest
 import simplejpeg
+import torch
 
-from data.panoramas.listing import Source
+from data.panoramas.listing import Source, find_sources
 from retrieval import panorama_study
 from retrieval.panoramas.scores import mean_of, neighbours, recall_of, score
-from retrieval.panoramas.views import Described, Views, describe_panoramas
+from retrieval.panoramas.views import Described, Views, describe_panoramas, weights_sha256
 
 VIEWS = Views((60.0,), (2, 4), 3, (16, 16))
 
@@ -109,11 +110,15 @@ def panoramas(tmp_path):
 def test_the_command_writes_tables_and_a_plot(panoramas, tmp_path, monkeypatch, capsys):
     from models.places.embedder import Embedder
 
+    def run(data):
+        torch.manual_seed(0)  # the same weights, as trained ones would be
+        return panorama_study.main(["--data", str(data), "--output", str(out), *flags])
+
     monkeypatch.setattr(Embedder.__init__, "__defaults__", (False,))  # no weights: it is quicker
     panoramas = move(panoramas)
     flags = ["--hfov_deg", "60", "--tiles", "2", "3", "--queries", "2", "--size", "32", "32"]
     out = tmp_path / "out"
-    assert panorama_study.main(["--data", str(panoramas), "--output", str(out), *flags]) == 0
+    assert run(panoramas) == 0
     said = capsys.readouterr().out
     assert "4 queries of 2 panoramas" in said
     assert "an illustration, not evidence" in said
@@ -125,7 +130,7 @@ def test_the_command_writes_tables_and_a_plot(panoramas, tmp_path, monkeypatch, 
     assert (out / "study.png").stat().st_size > 5000
     kept = sorted((out / "descriptors").iterdir())
     monkeypatch.setattr("retrieval.panoramas.views._pictures", None)  # nothing is described again
-    assert panorama_study.main(["--data", str(panoramas), "--output", str(out), *flags]) == 0
+    assert run(panoramas) == 0
     assert sorted((out / "descriptors").iterdir()) == kept
     assert panorama_study.main(["--data", str(out), "--output", str(out)]) == 2
 
@@ -138,8 +143,6 @@ def move(table):
 
 
 def test_descriptors_are_of_the_pictures_they_stand_for(panoramas, tmp_path):
-    import torch
-
     from data.images import read_rgb
     from data.panorama import undistort
     from models.places.embedder import Embedder, EmbedderSettings
@@ -156,3 +159,20 @@ def test_descriptors_are_of_the_pictures_they_stand_for(panoramas, tmp_path):
         expected = embedder(normal(pixels, embedder, torch.device("cpu")))[0].numpy()
     assert found.tiles[0, 1, 1] @ expected > 0.9999
     assert found.queries.shape == (1, embedder.dim)
+
+
+def test_other_weights_of_the_same_settings_have_descriptors_of_their_own(panoramas, tmp_path):
+    from models.places.embedder import Embedder, EmbedderSettings
+    from models.places.place_model import save_place_model
+    from retrieval.descriptor_cache import Engine
+
+    models = [Embedder(EmbedderSettings(), pretrained=False).eval() for _ in range(2)]
+    views, sources = Views((60.0,), (2,), 1, (32, 32)), find_sources(move(panoramas)).photos[:1]
+    kept = tmp_path / "kept"
+    first, second = (describe_panoramas(sources, views, m, Engine(), kept) for m in models)
+    (again,) = describe_panoramas(sources, views, models[0], Engine(), kept)
+    assert np.array_equal(again.tiles, first[0].tiles)
+    assert not np.allclose(second[0].tiles, first[0].tiles, atol=1e-3)
+    assert len(list(kept.iterdir())) == 2
+    saved = save_place_model(tmp_path / "model", models[0], (32, 32), {})
+    assert weights_sha256(models[0]) == saved.sha256

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from models.places.embedder import Embedder, EmbedderSettings
 from models.places.place_model import PlaceModel, save_place_model
 from retrieval.descriptor_cache import Engine, describe
 from retrieval.test import main
+from retrieval.testing.crop_voting import CropVoting
 from retrieval.testing.ensembles import Joining, joined_model
+from retrieval.testing.place_search import SearchSettings, search_places
 
 SIZE = (32, 48)
 
@@ -157,6 +160,29 @@ def test_models_of_other_sizes_see_the_photo_at_theirs(paths):
         expected = small.embedder(scaled(small, paths, (64, 96), 1.0)).numpy()
     np.testing.assert_allclose(found[:, :4], expected, atol=1e-5)
     np.testing.assert_allclose(found[:, 4:], own(large, paths), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "scales", "wanted"),
+    [
+        ([(32, 48)], (0.7, 1.0, 1.4), [(80, 80), (112, 112)]),
+        ([(32, 48)], (0.5, 1.5), [(40, 40), (120, 120)]),
+        ([(64, 96), (32, 48)], (1.0, 1.5), [(120, 120), (80, 80), (60, 60), (40, 40)]),
+    ],
+)
+def test_a_crop_is_seen_at_its_side_at_scale_1(models, paths, tmp_path, sizes, scales, wanted):
+    members = [replace(model, size=size) for model, size in zip(models, sizes, strict=False)]
+    joined, seen = joined_model(members, Joining(scales=scales)), set()
+
+    def see(_, inputs):
+        seen.add(tuple(inputs[0].shape[2:]))
+
+    hooks = [member.embedder.register_forward_pre_hook(see) for member in members]
+    settings = SearchSettings("crop_voting", 1, voting=CropVoting(crop_px=80))
+    search_places(joined.embedder, paths[:1], paths[:1], joined.size, tmp_path, settings, Engine())
+    for hook in hooks:
+        hook.remove()
+    assert seen >= set(wanted)
 
 
 def test_what_cannot_be_joined_is_refused(models):

@@ -95,11 +95,28 @@ def test_the_average_is_the_mean_of_the_four_recalls(tmp_path):
     assert float(lines[0]["percent"]) == pytest.approx(held["all"]["percent"], abs=1e-3)
 
 
-def test_without_one_of_its_recalls_there_is_no_average(tmp_path):
+@pytest.mark.parametrize("depths", [(1, 5, 20, 50, 100), (100,), (5, 20)])
+def test_the_average_needs_depth_and_not_each_of_its_recalls(tmp_path, depths):
+    random = np.random.default_rng(1)
+    rows = np.stack([random.permutation(100) for _ in range(40)])
+    rights = [random.integers(0, 100, 3) for _ in range(40)]
+    recalls = measure(rows, rights, depths)
+    whole = measure(rows, rights, (1, 5, 10, 20))
+    shares = [share.share for share in whole.of_all.values()]
+    assert recalls.averages["all"].share == pytest.approx(np.mean(shares))
+    write_report(tmp_path, recalls, {})
+    lines = [r for r in csv.DictReader((tmp_path / "recalls.csv").open()) if r["k"] == "avg"]
+    assert [line["n"] for line in lines] == ["40"]
+    assert json.loads((tmp_path / "recalls.json").read_text())["why_no_R_avg"] == ""
+
+
+def test_too_shallow_a_search_says_why_there_is_no_average(tmp_path):
     recalls = measure(ROWS, POSITIVES, (1, 5, 10))
     write_report(tmp_path, recalls, {})
     assert not recalls.averages
-    assert "R_avg" not in (tmp_path / "recalls.md").read_text()
+    why = "No R_avg, the mean of R@1, 5, 10 and 20: R@10 was the deepest asked for"
+    assert why in (tmp_path / "recalls.md").read_text()
+    assert json.loads((tmp_path / "recalls.json").read_text())["why_no_R_avg"].startswith(why)
     ranks = np.array([-1, 0, 1, 4, 9, 19, 20])
     assert averaged_hits(ranks).tolist() == [0, 1, 0.75, 0.75, 0.5, 0.25, 0]
 
