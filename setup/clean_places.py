@@ -9,6 +9,7 @@ network of models/building_share.py. DIR stays as it is; DIR2 gets links to the 
 DIR2.report lie report.md, shares.csv (what goes and why), histogram.png, and borderline.png: the
 photos next to the limit on both sides, to look at before it is believed. --dry_run writes these
 alone. The same command goes on where it was stopped, and another --min_building takes no measuring.
+Photos that have changed in DIR are measured again; those that are gone from it go from DIR2 too.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import track
 
-from data.photos.journal import PhotoJournal
+from data.photos.journal import PhotoJournal, stamp_of
 from setup.places.cleaning_report import Judged, write_report
 from setup.places.linked_copy import PlacesCopy
 from setup.resumable import exit_status
@@ -48,7 +49,7 @@ def clean_places(options: argparse.Namespace) -> str:
         Judged(path, name, facts["share"], facts["error"], options.min_building)
         for path, name, facts in _measured(copy, source, report / JOURNAL)
     ]
-    write_report(report, judged, options.data, source.source)
+    write_report(report, judged, options.data, source.source, copy.gone)
     staying = [one for one in judged if one.stays]
     counts = f"{len(staying):,} of {len(judged):,} photos stay, {len(judged) - len(staying):,} go"
     unreadable = sum(one.share is None for one in judged)
@@ -56,7 +57,7 @@ def clean_places(options: argparse.Namespace) -> str:
     if options.dry_run:
         return f"dry run, nothing copied: {counts}\n  report: {report / 'report.md'}"
     _copy(copy, judged, source.source, options.min_building)
-    return f"{counts}: {options.output}\n  report: {report / 'report.md'}"
+    return f"{counts}: {options.output}{copy.notes()}\n  report: {report / 'report.md'}"
 
 
 def share_source(options: argparse.Namespace) -> "ShareSource":
@@ -89,25 +90,23 @@ def _measured(
     header = {"photos": str(copy.source.resolve()), "shares by": source.source}
     with PhotoJournal(journal, header) as known:
         names = {path: copy.name(path) for path in copy.photos}
-        left = [p for p, name in names.items() if known.facts.get(name, {}).get("share") is None]
+        stamps = {path: stamp_of(path) for path in copy.photos}
+        left = [p for p, n in names.items() if known.current(n, stamps[p]).get("share") is None]
         console = Console(stderr=True)
         for one in track(source.measure(left), "photos", len(left), console=console):
-            known.note(names[one.path], share=one.share, error=one.error)
+            known.note(names[one.path], share=one.share, error=one.error, stamp=stamps[one.path])
         return [(path, name, known.facts[name]) for path, name in names.items()]
 
 
 def _copy(copy: PlacesCopy, judged: list[Judged], source: str, min_building: float) -> None:
     """Link what stays; what an earlier run with another limit linked and now goes is unlinked."""
+    staying = [one.path for one in judged if one.stays]
+    copy.taken = staying
     copy.begin()
-    for one in track(judged, "linking", console=Console(stderr=True)):
-        if one.stays:
-            copy.link(one.path)
-        else:
-            copy.place(one.path).unlink(missing_ok=True)
-    staying = sum(one.stays for one in judged)
-    copy.finish(
-        shares_by=source, min_building=min_building, photos=staying, left_out=len(judged) - staying
-    )
+    for path in track(staying, "linking", console=Console(stderr=True)):
+        copy.link(path)
+    left_out = len(judged) - len(staying)
+    copy.finish(shares_by=source, min_building=min_building, photos=len(staying), left_out=left_out)
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:

@@ -8,7 +8,8 @@ is painted there is made up by the inpainter (models/inpainting/). Photos withou
 that can be neither read nor segmented, and photos of which too much would be made up are linked as
 they are, so that both sets hold the same photos; all are counted and listed in inpainted.csv. What
 was painted is written under its old name: a JPEG at quality 95, whose other pixels change as little
-as that does. The same command goes on where it was stopped.
+as that does. The same command goes on where it was stopped: photos that have changed in DIR since
+are done again, those that are gone from it go from DIR2 too.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import track
 
-from data.photos.journal import PhotoJournal
+from data.photos.journal import PhotoJournal, stamp_of
 from data.seg_maps.stored_maps import StoredMaps
 from partitioning.atomic_file import atomic_path
 from setup.places.linked_copy import PlacesCopy
@@ -68,17 +69,18 @@ def inpaint_places(options: argparse.Namespace) -> str:
     copy = PlacesCopy(options.data, options.output, done, own=(JOURNAL, TABLE))
     painter = ObjectPainter(inpainter, maps, numbers, options.dilate_px, options.most_hole)
     counts = _paint_all(copy, painter, done, options.batch)
-    return _in_words(counts, options.output)
+    return _in_words(counts, options.output) + copy.notes()
 
 
 def _paint_all(copy: PlacesCopy, painter: ObjectPainter, done: dict, batch: int) -> Counter[str]:
     """Do the photos that are left; returns how many of all came to what."""
     copy.begin()
     with PhotoJournal(copy.output / JOURNAL, done) as known:
+        stamps = {path: stamp_of(path) for path in copy.photos}
         left = [
             path
             for path in copy.photos
-            if known.facts.get(copy.name(path), {}).get("outcome", FAILED) == FAILED
+            if known.current(copy.name(path), stamps[path]).get("outcome", FAILED) == FAILED
             or not copy.place(path).is_file()
         ]
         parts = (painter.work(copy, part) for part in _parts(left, batch))
@@ -86,7 +88,8 @@ def _paint_all(copy: PlacesCopy, painter: ObjectPainter, done: dict, batch: int)
         for path, outcome, share, error in track(
             every, "photos", len(left), console=Console(stderr=True)
         ):
-            known.note(copy.name(path), outcome=outcome, hole=round(share, 5), error=error)
+            facts = {"outcome": outcome, "hole": round(share, 5), "error": error}
+            known.note(copy.name(path), **facts, stamp=stamps[path])
         rows = [(copy.name(path), known.facts[copy.name(path)]) for path in copy.photos]
     counts = Counter(str(facts["outcome"]) for _, facts in rows)
     with (

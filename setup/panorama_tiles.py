@@ -117,7 +117,9 @@ def tile_photo(work: Work) -> Outcome:
     if source.is_panorama is False:
         return Outcome(source.key, source.path, NONE, "the table says so")
     try:
-        panorama, tags = read_panorama(source.path, height_for(tiling.hfov_deg, tiling.size))
+        panorama, tags = read_panorama(
+            source.path, height_for(tiling.hfov_deg, tiling.size), source.crop
+        )
     except NoPanorama as error:
         return Outcome(source.key, source.path, NONE, str(error))
     except ImageError as error:
@@ -165,7 +167,9 @@ def _fingerprint(source: Source) -> str:
         facts = (state.st_size, state.st_mtime_ns)
     except OSError:
         facts = (0, 0)
-    told = (facts, source.lat, source.lon, source.heading_deg, sorted(source.facts.items()))
+    told: tuple = (facts, source.lat, source.lon, source.heading_deg, sorted(source.facts.items()))
+    if source.crop:
+        told = (*told, source.crop)
     return hashlib.sha256(repr(told).encode()).hexdigest()
 
 

@@ -1,10 +1,11 @@
 """A panorama's file to the whole sphere: checked, padded where its camera saw less, not too large.
 
 Whether a picture is a panorama: GPano says so, or it is twice as wide as high. Where GPano says
-that it covers a part of the sphere only, what is missing is black.
+(or its table) that it covers a part of the sphere only, what is missing is black.
 """
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,16 @@ class NoPanorama(ImageError):
     """A picture that is none; the message says why."""
 
 
-def read_panorama(path: Path, min_height: int = 0) -> tuple[NDArray[np.uint8], PanoramaTags]:
+def read_panorama(
+    path: Path, min_height: int = 0, crop: Crop | None = None
+) -> tuple[NDArray[np.uint8], PanoramaTags]:
     """Read a panorama and its tags.
 
     Args:
         path: Of the file.
         min_height: If positive, a panorama much higher than this is shrunk to this height, so that
             no picture out of it shows every second pixel only (see `height_for`).
+        crop: Where it lies in the sphere, if not as its tags say.
 
     Returns:
         uint8 `(H, 2 H, 3)` and the tags.
@@ -40,6 +44,8 @@ def read_panorama(path: Path, min_height: int = 0) -> tuple[NDArray[np.uint8], P
     """
     data = read_bytes(path)
     tags = read_tags(data, str(path))
+    if crop:
+        tags = replace(tags, crop=crop, is_equirectangular=True)
     whole = whole_sphere(tags, str(path))
     hint = math.floor(min_height * tags.height / whole.full_height)
     rgb = decode_rgb(data, str(path), MAX_PIXELS, hint)
@@ -71,8 +77,9 @@ def whole_sphere(tags: PanoramaTags, name: str) -> Crop:
     )
     if not fits or full_width * full_height > MAX_PANORAMA_PIXELS:
         raise NoPanorama(
-            f"{name}: its GPano tags put {tags.width} x {tags.height} pixels as {crop}; that is no "
-            f"part of a 2:1 panorama of up to {MAX_PANORAMA_PIXELS:,} pixels; mend or remove them"
+            f"{name}: its GPano tags, or its table, put {tags.width} x {tags.height} pixels as "
+            f"{crop}; that is no part of a 2:1 panorama of up to {MAX_PANORAMA_PIXELS:,} pixels; "
+            "mend or remove them"
         )
     left, top = crop.left * scale, crop.top * scale
     return Crop(full_width, full_height, left, top, tags.width, tags.height)

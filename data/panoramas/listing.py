@@ -2,8 +2,9 @@
 
 A table may be what a collector of street imagery writes (image_id, lat, lon, heading, captured_at,
 is_panorama, author, licence, ...) or any CSV that names files; its positions and headings go before
-those in the files. A photo is found by its `path` (or `file`), or by its id, beside the table, in
-`images/` beside it, or in a folder of its own.
+those in the files, as does what part of the sphere a panorama shows (pano_width, pano_height,
+pano_left, pano_top, as `setup.collect_street` writes them). A photo is found by its `path` (or
+`file`), or by its id, beside the table, in `images/` beside it, or in a folder of its own.
 """
 
 import math
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from data.panoramas.tags import Crop
 from data.photos.folder_photos import find, photo_of
 from data.places import EXTENSIONS
 from data.sample import key_problem, safe_key
@@ -31,6 +33,8 @@ FACTS = {
     "sequence": ("sequence", "sequence_id"),
     "url": ("url", "source_url"),
 }
+# Of a panorama that shows a part of the sphere: pixels, in the order of `Crop`.
+CROP = ("pano_width", "pano_height", "pano_left", "pano_top", "width", "height")
 YES, NO = ("1", "true", "yes", "spherical", "equirectangular"), ("0", "false", "no", "perspective")
 
 
@@ -45,6 +49,7 @@ class Source:
         heading_deg: Likewise.
         is_panorama: What the table says; None where it says nothing.
         facts: captured_at, author, licence, sequence, url, those that are known.
+        crop: Where it lies in the sphere; None where the table does not say.
     """
 
     key: str
@@ -54,6 +59,7 @@ class Source:
     heading_deg: float | None = None
     is_panorama: bool | None = None
     facts: dict[str, str] = field(default_factory=dict)
+    crop: Crop | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,9 @@ def _source(key: str, path: Path, row: dict[str, str]) -> Source:
     is_panorama = {**dict.fromkeys(YES, True), **dict.fromkeys(NO, False)}.get(kind)
     facts = {name: _first(row, synonyms) for name, synonyms in FACTS.items()}
     known = {name: text for name, text in facts.items() if text}
-    return Source(key, path, lat, lon, heading, is_panorama, known)
+    place = [_number(_first(row, (name,))) for name in CROP]
+    crop = None if None in place else Crop(*(value or 0.0 for value in place))
+    return Source(key, path, lat, lon, heading, is_panorama, known, crop)
 
 
 def _first(row: dict[str, str], names: tuple[str, ...]) -> str:

@@ -1,7 +1,8 @@
 """What a long work has found out of each photo, a line of JSON each: a stopped run goes on.
 
 The first line says what the work depends on; a file that was begun with something else is refused.
-A line that a kill cut short is dropped, and its photo asked again.
+A line that a kill cut short is dropped, and its photo asked again. Facts that are noted with a
+photo's stamp hold for the file as it was then: a photo that has changed since is known no more.
 """
 
 import json
@@ -10,6 +11,37 @@ from types import TracebackType
 from typing import Any, TextIO
 
 Facts = dict[str, Any]
+
+
+def stamp_of(path: Path) -> list[int]:
+    """Size (bytes) and time of change (ns) of a file, by which a changed one shows; [] of none."""
+    try:
+        state = path.stat()
+    except OSError:
+        return []
+    return [state.st_size, state.st_mtime_ns]
+
+
+def remove_made(folder: Path, name: str) -> bool:
+    """Remove a file that a record of a folder says was made in it.
+
+    Args:
+        folder: Of the record.
+        name: Path below it. A record may be a stranger's: nothing outside the folder is removed.
+
+    Returns:
+        Whether it was there.
+
+    Raises:
+        ValueError: it lies outside.
+    """
+    place = folder / name
+    if not place.parent.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"the record of what was made in {folder} names {name}, outside of it")
+    is_there = place.is_file() or place.is_symlink()
+    if is_there:
+        place.unlink()
+    return is_there
 
 
 class PhotoJournal:
@@ -51,10 +83,20 @@ class PhotoJournal:
         if self._file is not None:
             self._file.close()
 
+    def current(self, photo: str, stamp: list[int]) -> Facts:
+        """What was noted with `stamp=stamp_of(path)`; {} where that was another stamp, or none."""
+        facts = self.facts.get(photo, {})
+        return facts if facts.get("stamp") == stamp else {}
+
     def note(self, photo: str, **facts: Any) -> None:
-        """Note what is known of a photo; plain types."""
+        """Note what is known of a photo; plain types, take the stamp before you read the photo."""
         self.facts[photo] = facts
         self._write({"photo": photo, **facts})
+
+    def forget(self, photo: str) -> None:
+        """Note that nothing is known of a photo any more."""
+        del self.facts[photo]
+        self._write({"photo": photo})
 
     def _write(self, line: Facts) -> None:
         assert self._file is not None, "a journal is written to in a with block"
@@ -70,6 +112,8 @@ class PhotoJournal:
                 if number:
                     photo = str(entry.pop("photo"))
                     self.facts[photo] = entry
+                    if not entry:
+                        del self.facts[photo]
                 else:
                     self._check(entry["header"])
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

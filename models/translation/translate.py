@@ -2,9 +2,12 @@
 
     OUTPUT/images/...         as in the set, marked as synthetic in their EXIF description
     OUTPUT/provenance.json    what made them, of what, and what could not be read
+    OUTPUT/translated.jsonl   which were made, and of what state of their photos
 
 A photo is shrunk to the size that the translator learned at, translated, and brought back to its
-own size. What is there already is not made again, unless another model or another setting made it.
+own size. What is there already is not made again, unless its photo has changed since. What was made
+of a photo that is gone, or cannot be read any more, is removed: photos that were withdrawn are not
+kept. A copy by another model or of another folder is refused.
 """
 
 import json
@@ -20,13 +23,15 @@ from PIL import Image
 from torch import Tensor
 
 from data.images import ImageError, read_rgb
+from data.photos.journal import PhotoJournal, remove_made, stamp_of
 from data.place_sets.photos import resized
+from data.places import image_files
 from models.translation.losses import OTHER
 from models.translation.model import UnitModel
 from models.translation.photos import find_side, with_short_side
 from partitioning.atomic_file import atomic_path
 
-PROVENANCE = "provenance.json"
+PROVENANCE, JOURNAL = "provenance.json", "translated.jsonl"
 QUALITY = 92
 DESCRIPTION_TAG = 0x010E  # EXIF ImageDescription
 FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
@@ -73,29 +78,56 @@ def translate_photos(
         on_photo: Called when a photo is done, or found done.
 
     Returns:
-        What provenance.json says: `photos`, the number there now, and `unreadable`, among others.
+        What provenance.json says: among others `photos`, the number there now, `unreadable`,
+        `removed`, how many were taken away because their photos are gone, and `others`, photos in
+        the copy that are none of it.
 
     Raises:
-        ValueError: no photo, or the copy there was made by another model or of another folder.
+        ValueError: no photo, or the copy there was made by another model or of another folder, or
+            its journal cannot be read.
         OSError: a file cannot be written; those before it are whole.
     """
     paths = find_side(job.data)
     facts = provenance(model, job)
     check_provenance(job.output, facts)
     write_provenance(job.output, facts)
-    translator, unreadable, made = model.translator.to(device).eval(), {}, 0
-    for source, rgb in _read(job, paths, workers):
-        if isinstance(rgb, ImageError):
-            unreadable[str(source)] = str(rgb).removeprefix(f"{job.data / source}: ")
-        else:
-            made += 1
-            if rgb is not None:
+    translator, unreadable = model.translator.to(device).eval(), {}
+    header = {name: facts[name] for name in ("model_sha256", "light")}
+    with PhotoJournal(job.output / JOURNAL, header) as known:
+        removed = _remove_gone(job, known)
+        for source, stamp, rgb in _read(job, known, paths, workers):
+            name = source.as_posix()
+            if isinstance(rgb, ImageError):
+                unreadable[str(source)] = str(rgb).removeprefix(f"{job.data / source}: ")
+                _remove(job, known, name)
+            elif rgb is not None:
                 night = translated(rgb, model, job.target, translator, device)
+                # Before it is written: a kill leaves nothing old, and nothing that is on no record.
+                _remove(job, known, name)
+                known.note(name, stamp=stamp)
                 write_photo(job.output / source, night, facts["mark"])
-        on_photo()
-    facts |= {"complete": True, "photos": made, "unreadable": unreadable}
+            on_photo()
+        there = {path.relative_to(job.output).as_posix() for path in image_files(job.output)}
+        others = sorted(there - known.facts.keys())
+    facts |= {"complete": True, "photos": len(paths) - len(unreadable), "unreadable": unreadable}
+    facts |= {"removed": removed, "others": others}
     write_provenance(job.output, facts)
     return facts
+
+
+def _remove_gone(job: Translation, known: PhotoJournal) -> int:
+    """Remove what was made of photos that are gone; returns how many were there."""
+    gone = [name for name in known.facts if not (job.data / name).is_file()]
+    return sum(_remove(job, known, name) for name in gone)
+
+
+def _remove(job: Translation, known: PhotoJournal, name: str) -> bool:
+    """Remove what the journal says was made of a photo, and nothing else."""
+    if name not in known.facts:
+        return False
+    is_there = remove_made(job.output, name)
+    known.forget(name)
+    return is_there
 
 
 def translated(
@@ -163,17 +195,18 @@ def write_photo(path: Path, rgb: Tensor, mark: str) -> None:
 
 
 def _read(
-    job: Translation, paths: list[Path], workers: int
-) -> Iterator[tuple[Path, Tensor | ImageError | None]]:
-    """Yield each photo's place in the set, and the photo, why not, or None where it is there."""
+    job: Translation, known: PhotoJournal, paths: list[Path], workers: int
+) -> Iterator[tuple[Path, list[int], Tensor | ImageError | None]]:
+    """Yield each photo's place in the set, stamp, and itself, why not, or None where it is done."""
 
-    def read(source: Path) -> Tensor | ImageError | None:
-        if (job.output / source).exists():
-            return None
+    def read(source: Path) -> tuple[list[int], Tensor | ImageError | None]:
+        stamp = stamp_of(job.data / source)
+        if known.current(source.as_posix(), stamp) and (job.output / source).exists():
+            return stamp, None
         try:
-            return torch.from_numpy(read_rgb(job.data / source)).permute(2, 0, 1)
+            return stamp, torch.from_numpy(read_rgb(job.data / source)).permute(2, 0, 1)
         except ImageError as error:
-            return error
+            return stamp, error
 
     sources = [path.relative_to(job.data) for path in paths]
     with ThreadPoolExecutor(max(1, workers)) as pool:
@@ -182,6 +215,6 @@ def _read(
             waiting.append((source, pool.submit(read, source)))
             if len(waiting) > READ_AHEAD:
                 first, future = waiting.popleft()
-                yield first, future.result()
+                yield first, *future.result()
         for first, future in waiting:
-            yield first, future.result()
+            yield first, *future.result()

@@ -1,9 +1,11 @@
 """A SYNTHETIC busy town for `retrieval.inpainting_report`: as it is, painted over, and empty.
 
 Exact maps of people and cars (data/toy/truth.py) stand in for a segmentation network, so that what
-is compared is what to do about them, not how well they are found.
+is compared is what to do about them, not how well they are found. A folder holds one town: its
+settings lie beside it, in town.json, and others are refused.
 """
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +21,7 @@ from models.inpainting.objects import moving_classes, object_hole
 from models.inpainting.recipe import InpaintingRecipe
 from partitioning.atomic_file import atomic_path
 
-QUALITY = 95
+QUALITY, SETTINGS = 95, "town.json"
 
 
 class Town(NamedTuple):
@@ -60,8 +62,9 @@ def make_town(folder: Path, settings: TownSettings) -> Town:
         settings: Of the town.
 
     Raises:
-        ValueError, OSError: it cannot be made.
+        ValueError, OSError: it cannot be made, or the folder holds a town of other settings.
     """
+    open_town(folder, settings)
     town = Town(*(folder / name for name in ("plain", "maps", "painted", "empty")))
     busy, empty = settings.busy, settings.busy._replace(passers_by=0)
     make_mapped_city(town.plain, town.maps, busy, splits=("train", "test"))
@@ -70,6 +73,28 @@ def make_town(folder: Path, settings: TownSettings) -> Town:
     inpainter = _learned(folder / "inpainter", photos, settings.steps, busy.seed)
     paint(town, inpainter)
     return town
+
+
+def open_town(folder: Path, settings: TownSettings) -> None:
+    """Remember what town a folder holds.
+
+    Raises:
+        ValueError: it holds one of other settings, or of settings that nobody knows.
+    """
+    path, shape = folder / SETTINGS, settings.busy._asdict()
+    ours = {**json.loads(json.dumps(shape)), "steps": settings.steps}
+    try:
+        before = json.loads(path.read_text()) if path.is_file() else {}
+    except (OSError, ValueError, RecursionError):
+        raise ValueError(f"{path} cannot be read; take another --out") from None
+    if not path.is_file() and (folder / "plain").exists():
+        raise ValueError(f"{folder} holds a town and no {SETTINGS}; take another --out")
+    if before and before != ours:
+        was = before if isinstance(before, dict) else {}
+        shown = ", ".join(f"{k}: {was.get(k)}, now {v}" for k, v in ours.items() if was.get(k) != v)
+        raise ValueError(f"{folder} holds a town of other settings ({shown}); take another --out")
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(ours, indent=2) + "\n")
 
 
 def paint(town: Town, inpainter: Inpainter) -> None:

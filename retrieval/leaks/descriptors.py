@@ -108,7 +108,7 @@ def _elsewhere(
     asked = np.random.default_rng(seed).permutation(rows)[:SAMPLE]
     answers = nearest(descriptors[asked], descriptors[rows], min(DEPTH, len(rows)))
     apart = photos.apart_m(asked[:, None], rows[answers.rows])
-    is_elsewhere = apart > apart_m  # inf where UTM zones differ
+    is_elsewhere = apart > apart_m  # inf where a zone is unknown
     has_any = is_elsewhere.any(axis=1)
     first = is_elsewhere.argmax(axis=1)
     return 1 - answers.distances[np.arange(len(asked)), first][has_any].astype(float) / 2

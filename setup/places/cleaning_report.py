@@ -2,6 +2,7 @@
 
 import csv
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +52,9 @@ class Judged:
         return "" if self.stays else f"buildings {self.share:.2%}, less than {self.limit:.2%}"
 
 
-def write_report(directory: Path, judged: list[Judged], data: Path, source: str) -> None:
+def write_report(
+    directory: Path, judged: list[Judged], data: Path, source: str, gone: Sequence[str] = ()
+) -> None:
     """Write shares.csv, histogram.png, borderline.png and report.md.
 
     Args:
@@ -59,6 +62,7 @@ def write_report(directory: Path, judged: list[Judged], data: Path, source: str)
         judged: All photos.
         data: The set, as the user called it.
         source: What told the shares.
+        gone: Files of the last copy that the set has lost since.
     """
     with (
         atomic_path(directory / "shares.csv") as temporary,
@@ -74,10 +78,12 @@ def write_report(directory: Path, judged: list[Judged], data: Path, source: str)
         draw_histogram(directory / "histogram.png", shares, judged[0].limit)
         draw_borderline(directory / "borderline.png", judged)
     with atomic_path(directory / "report.md") as temporary:
-        temporary.write_text(as_markdown(judged, shares, data, source), encoding="utf-8")
+        temporary.write_text(as_markdown(judged, shares, data, source, gone), encoding="utf-8")
 
 
-def as_markdown(judged: list[Judged], shares: NDArray, data: Path, source: str) -> str:
+def as_markdown(
+    judged: list[Judged], shares: NDArray, data: Path, source: str, gone: Sequence[str] = ()
+) -> str:
     """The report in words and tables."""
     limit, staying = judged[0].limit, sum(one.stays for one in judged)
     unknown = [one for one in judged if one.share is None]
@@ -107,6 +113,14 @@ def as_markdown(judged: list[Judged], shares: NDArray, data: Path, source: str) 
         lines += [f"- {one.name}: {one.error}" for one in unknown[:MOST_LISTED]]
         if len(unknown) > MOST_LISTED:
             lines.append(f"- and {len(unknown) - MOST_LISTED:,} more: shares.csv")
+    if gone:
+        lines += [
+            "",
+            f"{len(gone):,} files of the last copy are gone from {data}; they go from the",
+        ]
+        lines += ["copy too:", "", *(f"- {name}" for name in gone[:MOST_LISTED])]
+        if len(gone) > MOST_LISTED:
+            lines.append(f"- and {len(gone) - MOST_LISTED:,} more")
     return "\n".join(lines) + "\n"
 
 

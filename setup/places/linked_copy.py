@@ -1,7 +1,9 @@
 """A changed copy of a set of photos: what stays the same is linked, what changes is written anew.
 
 The source is never written to. provenance.json in the copy says where it comes from, what was done
-to it and whether the work is finished; a copy that was begun otherwise is refused.
+to it and whether the work is finished; a copy of another source, or one that was begun otherwise,
+is refused. copied.json names the files that were made: those that the source has lost since go from
+the copy too, so that photos which were withdrawn are not kept. No other file is removed.
 """
 
 import json
@@ -10,9 +12,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from data.photos.journal import remove_made
 from partitioning.atomic_file import atomic_path
 
-PROVENANCE = "provenance.json"
+PROVENANCE, COPIED = "provenance.json", "copied.json"
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
 
 
@@ -27,30 +30,44 @@ class PlacesCopy:
 
     Attributes:
         photos: Paths of all photos below `source`, in order.
+        taken: Those of them that the copy is to have: all, unless the work takes some out.
+        gone: Names of files in the copy whose originals the source has lost since they were made.
 
     Raises:
         ValueError: there is no photo, one folder lies in the other, or `output` holds something
-            else or what was begun otherwise.
+            else, a copy of another source or what was begun otherwise.
     """
 
     def __init__(
         self, source: Path, output: Path, done: dict[str, Any], own: tuple[str, ...] = ()
     ) -> None:
         self.source, self.output = source, output
-        self._own = {source / name for name in (PROVENANCE, *own)}
+        self._own = {source / name for name in (PROVENANCE, COPIED, *own)}
         self._done = json.loads(json.dumps(done))
         self.photos = photos_below(source)
         first, second = source.resolve(), output.resolve()
         if first.is_relative_to(second) or second.is_relative_to(first):
             raise ValueError(f"{output} and {source} lie in one another; give another --output")
         self._check()
+        self.taken, self._made = self.photos, self._made_before()
+        self.gone = sorted(self._made - self._places([*self.photos, *self._tables()]))
 
     def begin(self) -> None:
-        """Note what is done, and copy all that is no photo: tables may be written to."""
+        """Note what is done, remove what the copy had and is to have no more, and copy all tables.
+
+        Raises:
+            ValueError: `copied.json` names a file outside of the copy.
+        """
         self._write({"is_finished": False})
-        for path in sorted(self.source.rglob("*")):
-            if path.is_file() and path.suffix.lower() not in EXTENSIONS and path not in self._own:
-                self._copy(path)
+        tables = self._tables()
+        wanted = self._places([*self.taken, *tables])
+        for name in self._made - wanted:
+            remove_made(self.output, name)
+        self._made = wanted
+        with atomic_path(self.output / COPIED) as temporary:
+            temporary.write_text(json.dumps(sorted(wanted), indent=0, ensure_ascii=False) + "\n")
+        for path in tables:  # copied, not linked: tables may be written to
+            self._copy(path)
 
     def place(self, path: Path) -> Path:
         """Where the copy of a file goes."""
@@ -73,17 +90,40 @@ class PlacesCopy:
         except OSError:  # another disk, or one that knows no links
             self._copy(path)
 
+    def _tables(self) -> list[Path]:
+        """All that is no photo in the source."""
+        return [
+            path
+            for path in sorted(self.source.rglob("*"))
+            if path.is_file() and path.suffix.lower() not in EXTENSIONS and path not in self._own
+        ]
+
+    def _places(self, paths: list[Path]) -> set[str]:
+        """Where copies of files go, as paths below the copy."""
+        return {self.place(path).relative_to(self.output).as_posix() for path in paths}
+
     def _copy(self, path: Path) -> None:
         with atomic_path(self.place(path)) as temporary:
             shutil.copyfile(path, temporary)
 
     def finish(self, **counts: Any) -> None:
         """Note that the work is done, and what came of it."""
-        self._write({"is_finished": True, **counts})
+        self._write({"is_finished": True, "removed": len(self.gone), **counts})
+
+    def notes(self) -> str:
+        """Of a finished copy, lines on what was removed and on photos that it did not make."""
+        lines = []
+        if self.gone:
+            lines.append(f"{len(self.gone):,} files removed from it, gone from {self.source}")
+        found = (path for path in self.output.rglob("*") if path.suffix.lower() in EXTENSIONS)
+        names = (path.relative_to(self.output).as_posix() for path in found)
+        if others := sorted(name for name in names if name not in self._made):
+            lines.append(f"{len(others):,} photos in it are none of this copy's: {others[0]}, ...")
+        return "".join(f"\n  {line}" for line in lines)
 
     def _write(self, state: dict[str, Any]) -> None:
         before = self.source / PROVENANCE
-        record = {"copy_of": str(self.source), "done": self._done, **state}
+        record = {"copy_of": str(self.source.resolve()), "done": self._done, **state}
         if before.is_file():
             record["source_provenance"] = json.loads(before.read_text())
         with atomic_path(self.output / PROVENANCE) as temporary:
@@ -96,14 +136,33 @@ class PlacesCopy:
                 raise ValueError(f"{self.output} is not empty; give an empty folder for --output")
             return
         try:
-            before = json.loads(path.read_text())["done"]
+            record = json.loads(path.read_text())
+            before, source = dict(record["done"]), Path(record["copy_of"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} cannot be read ({error!r}); remove {self.output}") from None
+        if source.resolve() != self.source.resolve():
+            raise ValueError(
+                f"{self.output} is a copy of {source}, not of {self.source}; give another --output "
+                f"(or, if that folder was moved, mend copy_of in {path})"
+            )
         if changed := [k for k in self._done if before.get(k) != self._done[k]]:
             shown = ", ".join(f"{k}: {before.get(k)}" for k in changed)
             raise ValueError(
                 f"{self.output} was begun with {shown}; give the same to go on, or an empty folder"
             )
+
+    def _made_before(self) -> set[str]:
+        """Names of what earlier runs made."""
+        path = self.output / COPIED
+        if not path.is_file():
+            return set()
+        try:
+            names = json.loads(path.read_text())
+        except (OSError, ValueError, RecursionError):
+            names = None
+        if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise ValueError(f"{path} cannot be read; remove {self.output} to begin anew")
+        return set(names)
 
 
 def photos_below(folder: Path) -> list[Path]:

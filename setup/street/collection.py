@@ -4,10 +4,12 @@
 their `problem`; `seen` is the number of the round that listed it last. `searches` has the boxes
 that are searched: due, done, or cut into smaller ones because they were full. A page and what
 follows from it are written in one transaction, so that nothing is asked twice after a kill.
+`crops` says of panoramas that show a part of the sphere where they lie in it, pixels of any scale.
 `collection` holds what the folder was begun with. Any SQL tool can ask these tables (SQLite).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import astuple
 from typing import Any, NamedTuple
 
 from data.sample import safe_key
@@ -30,6 +32,10 @@ _SCHEMA = (
     number INTEGER PRIMARY KEY, west REAL NOT NULL, south REAL NOT NULL, east REAL NOT NULL,
     north REAL NOT NULL, state TEXT NOT NULL DEFAULT 'due', next_url TEXT NOT NULL DEFAULT '',
     error TEXT NOT NULL DEFAULT '', UNIQUE (west, south, east, north))""",
+    """CREATE TABLE IF NOT EXISTS crops (
+    id TEXT PRIMARY KEY, full_width REAL NOT NULL, full_height REAL NOT NULL,
+    crop_left REAL NOT NULL, crop_top REAL NOT NULL, crop_width REAL NOT NULL,
+    crop_height REAL NOT NULL) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS collection (
     source TEXT NOT NULL, server TEXT NOT NULL, size INTEGER NOT NULL, is_large INTEGER NOT NULL,
     any_licence INTEGER NOT NULL, round INTEGER NOT NULL, is_refresh INTEGER NOT NULL)""",
@@ -166,7 +172,7 @@ class Collection:
         with self.ledger.change() as run:
             ((number,),) = run("SELECT round FROM collection").fetchall()
             for photo in photos:
-                run(_ADD_PHOTO, (*photo, safe_key(photo.id), number))
+                _add(run, photo, number)
             run(
                 "UPDATE searches SET state = ?, next_url = ?, error = '' WHERE number = ?",
                 (state, next_url, search.number),
@@ -204,7 +210,7 @@ class Collection:
         """Write down what the service says of one photo."""
         with self.ledger.change() as run:
             ((number,),) = run("SELECT round FROM collection").fetchall()
-            run(_ADD_PHOTO, (*photo, safe_key(photo.id), number))
+            _add(run, photo, number)
 
     def unlisted(self) -> list[str]:
         """Ids of photos that no search of this round gave."""
@@ -241,6 +247,15 @@ class Collection:
         return dict(
             self.ledger.ask("SELECT error, count(*) FROM searches WHERE error != '' GROUP BY error")
         )
+
+
+def _add(run: Callable[..., Any], photo: StreetPhoto, number: int) -> None:
+    """Write a photo down, in a transaction, as listed in a round."""
+    *told, crop = photo
+    run(_ADD_PHOTO, (*told, safe_key(photo.id), number))
+    run("DELETE FROM crops WHERE id = ?", (photo.id,))
+    if crop:
+        run("INSERT INTO crops VALUES (?, ?, ?, ?, ?, ?, ?)", (photo.id, *astuple(crop)))
 
 
 def _kind(known: tuple | None, given: Mapping[str, Any], folder: str) -> Kind:

@@ -21,6 +21,7 @@ from setup.street.photo import StreetPhoto
 from setup.street.source import Page
 
 MOST_PAGES = 200  # of a box; links that never end are a fault of the service
+ENDLESS = "strange answer: pages without end"
 MOST_FAILURES = 20  # boxes on end before the service is left alone
 FULL = "full box: the service shows no more of it"
 TOO_MUCH = (500, 502, 504)  # what services answer to a search that takes them too long
@@ -118,17 +119,19 @@ class Listing:
             raise FetchError(f"strange answer: {error}") from error
         self._pages[search.number] += 1
         if next_url and self._pages[search.number] >= MOST_PAGES:
-            raise FetchError("strange answer: pages without end")
-        leads_on = page.items and next_url != url
-        return Page(page.items, next_url if leads_on else "")
+            raise FetchError(ENDLESS)
+        # A page may be empty and still lead on; one that leads to itself is the last.
+        return Page(page.items, next_url if next_url != url else "")
 
     def _fail(self, search: Search, error: FetchError) -> tuple[list[Search], str]:
         """What to do about a page that did not come; returns as `_search`."""
         if str(error) == FULL:
             self.collection.fail(search, FULL)
             return [], FULL.partition(":")[0]
-        if search.next_url and not error.is_passing and search.number not in self._restarted:
-            self._restarted.add(search.number)  # links to next pages may expire
+        may_expire = search.next_url and not error.is_passing and str(error) != ENDLESS
+        if may_expire and search.number not in self._restarted:
+            self._restarted.add(search.number)
+            del self._pages[search.number]
             return [self.collection.restart(search)], ""
         self._failures += 1
         cut = quarters(search.box) if error.status in TOO_MUCH else []

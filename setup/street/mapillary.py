@@ -6,7 +6,8 @@ Boxes that are full are therefore cut; a link to a next page is followed where t
 report that large boxes list fewer images than the same area in small ones, hence our boxes of
 half the permitted side. Picture URLs expire. Errors carry codes of the Graph API
 (https://developers.facebook.com/docs/graph-api/guides/error-handling). Faces and number plates are
-blurred by Mapillary; a picture is taken as it is served. Its terms: https://www.mapillary.com/terms
+blurred by Mapillary; a picture is taken as it is served. Nothing tells of a panorama that shows a
+part of the sphere which part that is. Its terms: https://www.mapillary.com/terms
 """
 
 import math

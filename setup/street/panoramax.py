@@ -5,13 +5,16 @@ https://gitlab.com/panoramax/server/api/-/blob/develop/docs/api/stac_deviation.m
 at most `limit` pictures, those in the middle of the box first, and the servers of today no link
 to more: boxes that are full are cut. STAC's `next` is followed where a server gives it
 (https://github.com/radiantearth/stac-api-spec, "Paging"). An item has links of its own, whose
-`next` is the next picture of its sequence. Faces and number plates are blurred before a picture
+`next` is the next picture of its sequence. Of a panorama that shows a part of the sphere, an item
+tells what is cut off on each side (`visible_area`: left, top, right, bottom); pictures of reduced
+size have lost the GPano tags that say so. Faces and number plates are blurred before a picture
 is published; it is taken as it is served.
 """
 
 from typing import Any
 from urllib.parse import quote
 
+from data.panoramas.tags import Crop
 from setup.street.area import Box, box_text
 from setup.street.photo import (
     StreetPhoto,
@@ -83,6 +86,9 @@ class Panoramax:
         hfov_deg = number(member(facts, "pers:interior_orientation", "field_of_view"))
         # Only spherical pictures are cut into tiles by a server; not every camera told its field.
         is_panorama = hfov_deg == FULL_CIRCLE_DEG or bool(member(facts, "tiles:tile_matrix_sets"))
+        crop = _crop(member(facts, "pers:interior_orientation")) if is_panorama else None
+        if is_panorama:
+            hfov_deg = FULL_CIRCLE_DEG * (crop.width / crop.full_width if crop else 1.0)
         photo_id = text(member(item, "id"))
         urls = [link(member(item, "assets", name, "href")) for name in self.assets]
         photo = StreetPhoto(
@@ -95,15 +101,34 @@ class Panoramax:
             _author(item),
             text(member(facts, "license")),
             is_panorama,
-            FULL_CIRCLE_DEG if is_panorama else hfov_deg,
+            hfov_deg,
             f"https://api.panoramax.xyz/#focus=pic&pic={quote(photo_id, safe='')}",
             next(filter(None, urls), ""),
+            crop=crop,
         )
         return photo._replace(problem=problem_of(photo))
 
     def status(self, status: int, answer: Any) -> int:
         """As HTTP has it."""
         return status
+
+
+def _crop(camera: Any) -> Crop | None:
+    """Where a picture lies in the whole sphere; None where that is not told, or makes no sense."""
+    cut = _numbers(member(camera, "visible_area"), 4)
+    full = _numbers(member(camera, "sensor_array_dimensions"), 2)
+    if not (cut and full) or min(cut) < 0:
+        return None
+    (left, top, right, bottom), (width, height) = cut, full
+    crop = Crop(width, height, left, top, width - left - right, height - top - bottom)
+    return crop if min(crop.width, crop.height) > 0 else None
+
+
+def _numbers(values: Any, count: int) -> list[float]:
+    """So many finite numbers; none where it is anything else."""
+    found = [number(value) for value in values] if isinstance(values, list) else []
+    known = [value for value in found if value is not None]
+    return known if len(known) == len(found) == count else []
 
 
 def _author(item: Any) -> str:

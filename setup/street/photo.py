@@ -7,6 +7,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from data.panoramas.tags import Crop
 from data.sample import position_of
 
 LONGEST_TEXT = 200  # of a name; longer ones are no names
@@ -24,11 +25,13 @@ class StreetPhoto(NamedTuple):
         sequence: the drive or walk that it belongs to.
         author: whom to credit.
         licence: as the service names it.
-        is_panorama: whether it shows all 360 degrees.
+        is_panorama: whether it is an equirectangular picture of the sphere, or of a part of it.
         hfov_deg: horizontal field of view, or None.
         page: where people see it at the service.
         url: of the picture; it may expire.
         problem: why it cannot be used; "" where it can.
+        crop: of a panorama that shows a part of the sphere, where it lies in it, in pixels of any
+            scale; None for all others.
     """
 
     id: str
@@ -44,6 +47,7 @@ class StreetPhoto(NamedTuple):
     page: str
     url: str
     problem: str = ""
+    crop: Crop | None = None
 
 
 def member(item: Any, *names: str) -> Any:

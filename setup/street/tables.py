@@ -1,6 +1,8 @@
 """What lies beside the photos: photos.csv for the next step, and the credits that licences ask for.
 
-All three tell of the photos that are there, and are written again after every run.
+All three tell of the photos that are there, and are written again after every run. A panorama that
+shows a part of the sphere has pano_width and pano_height, of the whole sphere, and pano_left and
+pano_top, where the picture lies in it, all in pixels of the picture as it was saved.
 """
 
 import csv
@@ -29,13 +31,19 @@ COLUMNS = (
     "hfov_deg",
     "width",
     "height",
+    "pano_width",
+    "pano_height",
+    "pano_left",
+    "pano_top",
     "url",
 )
 CREDIT_COLUMNS = ("path", "author", "licence", "licence_url", "source", "url")
 _PHOTOS = """
 SELECT street.id, street.key || '.jpg', lat, lon, heading, captured_at, sequence, author, licence,
-    is_panorama, hfov_deg, width, height, page
-FROM street JOIN photos USING (key) WHERE sha256 != '' ORDER BY street.id
+    is_panorama, hfov_deg, width, height, round(full_width * width / crop_width, 3),
+    round(full_height * width / crop_width, 3), round(crop_left * width / crop_width, 3),
+    round(crop_top * width / crop_width, 3), page
+FROM street JOIN photos USING (key) LEFT JOIN crops USING (id) WHERE sha256 != '' ORDER BY street.id
 """
 _CREDITS = """
 SELECT licence, author, count(*) FROM street JOIN photos USING (key) WHERE sha256 != ''
@@ -76,13 +84,17 @@ def _credits(ledger: Ledger, source: Source) -> Iterator[tuple[Any, ...]]:
 
 def credits_text(ledger: Ledger, source: Source) -> str:
     """The credits as Markdown: source, then each licence with its authors."""
+    ((size,),) = ledger.ask("SELECT size FROM collection")
+    smaller = (
+        f"scaled down to a short side of {size:,} px where that was longer, and " if size else ""
+    )
     lines = [
         "# Credits",
         "",
         f"Street photos of [{source.title}]({source.about}), whose contributors took them.",
         f"Author, licence and page of each one: `{ATTRIBUTION}`. Whoever shows or shares a photo,",
-        "or something made of it, names them, and says so where it was changed. These were scaled",
-        "down and saved again, without their EXIF data.",
+        "or something made of it, names them, and says so where it was changed.",
+        f"These were {smaller}saved again, without their EXIF data.",
     ]
     last = None
     for name, author, count in ledger.ask(_CREDITS):

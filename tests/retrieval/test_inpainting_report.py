@@ -13,7 +13,7 @@ from data.toy.truth import PASSER_BY, CityShape, make_mapped_city
 from models.inpainting.inpainter import Inpainter
 from models.inpainting.objects import object_hole
 from models.inpainting.unet import PartialConvUNet, UNetSettings
-from retrieval.inpainting.town import Town, paint
+from retrieval.inpainting.town import Town, TownSettings, make_town, paint
 from retrieval.inpainting.ways import hidden_of
 from retrieval.inpainting_report import Answered, compared, main, markdown
 
@@ -99,6 +99,37 @@ def test_photos_that_cannot_be_read_are_counted_and_never_answers(town, tmp_path
     same = ["--data", str(broken), "--inpainted", str(broken)]
     assert run(town, tmp_path / "out", *same) == 0
     assert "cannot be read: 1 of the database, 1 queries" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["passers_by", "seed", "queries", "size", "steps"])
+def test_a_folder_holds_one_town(tmp_path, monkeypatch, change):
+    """Photos are known by their names alone: another town's would be taken for this one's."""
+    made = []
+    monkeypatch.setattr("retrieval.inpainting.town.make_mapped_city", lambda *_, **__: None)
+    monkeypatch.setattr("retrieval.inpainting.town._learned", lambda *_: None)
+    monkeypatch.setattr("retrieval.inpainting.town.paint", lambda *_: made.append(1))
+    shape = CityShape((1, 1), 100.0, 6, (48, 64), passers_by=4)
+    for _ in range(2):
+        make_town(tmp_path / "a", TownSettings(shape, 10))
+    other = TownSettings(shape, 11)
+    if change != "steps":
+        value = {"size": (48, 80)}.get(
+            change, getattr(shape, change) + 1 if change != "size" else 0
+        )
+        other = TownSettings(shape._replace(**{change: value}), 10)
+    with pytest.raises(ValueError, match=rf"other settings \({change}: .*take another --out"):
+        make_town(tmp_path / "a", other)
+    make_town(tmp_path / "b", other)
+    assert len(made) == 3
+
+
+def test_a_town_of_unknown_settings_is_refused(tmp_path):
+    (tmp_path / "plain").mkdir()
+    with pytest.raises(ValueError, match=r"no town\.json; take another --out"):
+        make_town(tmp_path, TownSettings())
+    (tmp_path / "town.json").write_text("{")
+    with pytest.raises(ValueError, match="cannot be read"):
+        make_town(tmp_path, TownSettings())
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """Leaks that were planted are found, each by its own check; a clean set has none."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 import simplejpeg
+import utm
 from PIL import Image
 
 from data.place_sets.names import PlaceName
@@ -173,6 +175,55 @@ def test_the_same_ground_in_two_splits(places):
     assert found.count == 1
     assert found.pairs[0].text == "20.0 m apart"
     assert near_splits(read_splits(places), 19).count == 0
+
+
+def put_at(root, split, lat, lon, seed):
+    """A photo at a position, named in the position's own zone."""
+    east, north, zone, letter = utm.from_latlon(lat, lon)
+    path = root / "images" / split / "database" / str(PlaceName(east, north, zone, letter))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(scene(seed)), quality=90))
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ((48.0, 11.9999), (48.0, 12.0001)),  # zones 32 and 33
+        ((-33.0, 11.9999), (-33.0, 12.0001)),  # likewise in the south
+        ((10.0, 179.9999), (10.0, -179.9999)),  # zones 60 and 1
+        ((75.0, 8.9997), (75.0, 9.0003)),  # zones 31 and 33: there is no 32 in Svalbard
+        ((-0.0001, 9.0), (0.0001, 9.0)),  # one zone, on both sides of the equator
+    ],
+)
+def test_the_same_ground_across_a_border_of_zones(tmp_path, train, test):
+    """Against arcs of the two radii of curvature of the ellipsoid (WGS 84) at the place."""
+    put_at(tmp_path, "train", *train, 1)
+    put_at(tmp_path, "test", *test, 2)
+    put_at(tmp_path, "test", test[0] + 1, test[1], 3)
+    photos = read_splits(tmp_path)
+    squeezed = 1 - 0.00669438 * math.sin(math.radians(test[0])) ** 2
+    north = 6378137 * (1 - 0.00669438) / squeezed**1.5 * math.radians(test[0] - train[0])
+    turn = math.radians((test[1] - train[1] + 180) % 360 - 180)
+    east = 6378137 / squeezed**0.5 * math.cos(math.radians(test[0])) * turn
+    apart = math.hypot(north, east)
+    assert 10 < apart < 40
+    found = near_splits(photos, apart * 1.001)
+    assert (found.count, found.is_leak) == (1, True)
+    told = found.facts["train-test least distance, m"]
+    assert told == pytest.approx(apart, abs=0.006 * apart + 0.1)
+    pair = (np.array([row]) for row in found.pairs[0][:2])
+    assert photos.apart_m(*pair)[0] == pytest.approx(told, abs=0.01)
+    assert near_splits(photos, apart * 0.95).count == 0
+
+
+def test_zones_that_are_unknown_are_compared_with_none(tmp_path):
+    for split, zone in (("train", 32), ("test", None), ("val", 99)):
+        path = tmp_path / "images" / split / "database" / str(PlaceName(400_000, 5e6, zone, "T"))
+        path.parent.mkdir(parents=True)
+        path.write_bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(scene(1))))
+    found = near_splits(read_splits(tmp_path), 25)
+    assert found.count == 0
+    assert set(found.facts.values()) == {"no common zone"}
 
 
 def test_a_table_of_other_photos_and_a_single_split_are_refused(places, tmp_path_factory):

@@ -12,6 +12,7 @@ from data.seg_maps.classes import SegClasses
 from data.seg_maps.png import encode_seg
 from data.seg_maps.stored_maps import write_classes
 from models.building.model import ShareRegressor, save_share_model
+from models.building.sources import MapShares
 from models.segmentation.segmenter import Segmenter
 from setup.clean_places import main
 from setup.places.cleaning_report import Judged, as_markdown
@@ -72,7 +73,7 @@ def test_what_shows_few_buildings_goes_and_the_source_stays(places, capsys):
     assert contents(places) == before
     clean = places.parent / "clean"
     staying = [f"images/train/{name}.jpg" for name, share in SHARES.items() if share >= 0.025]
-    assert names(clean) == sorted([*staying, "photos.csv", "provenance.json"])
+    assert names(clean) == sorted(["copied.json", *staying, "photos.csv", "provenance.json"])
     for name in staying:
         assert (clean / name).samefile(places / name)
     assert not (clean / "photos.csv").samefile(places / "photos.csv")
@@ -116,6 +117,73 @@ def test_another_limit_takes_no_measuring_and_unlinks_what_goes_now(places, monk
     assert names(clean / "images") == ["train/e.jpg"]
     assert by_maps(places, "--min_building", "0") == 0
     assert len(names(clean / "images")) == 5
+
+
+@pytest.mark.usefixtures("no_plot")
+def test_what_the_source_has_lost_goes_and_what_others_put_there_stays(places, capsys):
+    assert by_maps(places) == 0
+    clean, train = places.parent / "clean", places / "images" / "train"
+    mine = [clean / "images" / "train" / "mine.jpg", clean / "notes.txt"]
+    for path in mine:
+        path.write_bytes(b"mine")
+    (train / "e.jpg").unlink()
+    (places / "photos.csv").unlink()
+    capsys.readouterr()
+    assert by_maps(places, "--dry_run") == 0
+    assert (clean / "images" / "train" / "e.jpg").is_file()
+    assert by_maps(places) == 0
+    said = capsys.readouterr().out
+    assert "2 files removed from it, gone from" in said
+    assert "1 photos in it are none of this copy's: images/train/mine.jpg" in said
+    left = ["copied.json", *(f"images/train/{n}.jpg" for n in ("c", "d", "mine")), "notes.txt"]
+    assert names(clean) == [*left, "provenance.json"]
+    assert "- images/train/e.jpg" in (clean.parent / "clean.report" / "report.md").read_text()
+    assert json.loads((clean / "provenance.json").read_text())["removed"] == 2
+    assert by_maps(places) == 0
+    assert "removed" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_plot")
+def test_a_photo_that_has_changed_is_measured_again(places, monkeypatch):
+    """As one that was fetched anew, because a face was blurred: written beside, then renamed."""
+    assert by_maps(places) == 0
+    clean, photo = places.parent / "clean", places / "images" / "train" / "e.jpg"
+    new = photo.with_suffix(".new")
+    new.write_bytes(photo.read_bytes())
+    new.replace(photo)
+    asked, measure = [], MapShares.measure
+
+    def noted(self, paths):
+        asked.extend(paths)
+        return measure(self, paths)
+
+    monkeypatch.setattr(MapShares, "measure", noted)
+    assert by_maps(places) == 0
+    assert [path.name for path in asked] == ["e.jpg", "x.jpg"]  # x has no share: asked each time
+    assert (clean / "images" / "train" / "e.jpg").samefile(photo)
+
+
+@pytest.mark.usefixtures("no_plot")
+def test_two_sources_do_not_mix(places, tmp_path, monkeypatch, capsys):
+    assert by_maps(places) == 0
+    other = places.rename(tmp_path / "other")
+    report = ["--report", str(tmp_path / "report"), "--data", str(other)]
+    assert by_maps(places, *report) == 2
+    assert f"is a copy of {places}, not of {other}" in capsys.readouterr().err
+    other.rename(places)
+    monkeypatch.chdir(places)
+    assert by_maps(places, "--data", ".") == 0  # the same by another name
+
+
+@pytest.mark.usefixtures("no_plot")
+def test_a_record_that_cannot_be_read_is_said(places, capsys):
+    assert by_maps(places) == 0
+    record = places.parent / "clean" / "copied.json"
+    for content, message in (("[1", "cannot be read"), ('["../set/photos.csv"]', "outside of it")):
+        record.write_text(content)
+        assert by_maps(places) == 2
+        assert message in capsys.readouterr().err
+    assert (places / "photos.csv").is_file()
 
 
 @pytest.mark.usefixtures("no_plot")

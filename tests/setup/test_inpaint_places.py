@@ -153,6 +153,40 @@ def test_a_finished_run_paints_nothing_again(places, model, monkeypatch):
     assert before.items() <= files(places.parent / "out").items()
 
 
+def test_what_the_source_has_lost_goes_and_what_has_changed_is_painted_again(
+    places, model, picture, encode, capsys
+):
+    assert by_maps(places, model) == 0
+    out, images = places.parent / "out", places / "images"
+    before = files(out)
+    (images / "car.png").unlink()  # painted
+    (images / "empty.jpg").unlink()  # linked
+    (images / "person.jpg").write_bytes(encode(picture(*SIZE, seed=9), "JPEG"))  # blurred, say
+    (out / "images" / "mine.jpg").write_bytes(b"mine")
+    capsys.readouterr()
+    assert by_maps(places, model) == 0
+    after = files(out)
+    assert before.keys() - after.keys() == {"images/car.png", "images/empty.jpg"}
+    assert after["images/mine.jpg"] == b"mine"
+    assert set(outcomes(places)) == {"person.jpg", "all.jpg", "no_map.webp", "broken.jpg"}
+    said = capsys.readouterr().out
+    assert "2 files removed from it, gone from" in said
+    assert "1 photos in it are none of this copy's: images/mine.jpg" in said
+    whole = places.parent / "anew"
+    assert by_maps(places, model, "--output", str(whole)) == 0
+    assert after["images/person.jpg"] == (whole / "images" / "person.jpg").read_bytes()
+    assert after["images/person.jpg"] != before["images/person.jpg"]
+
+
+def test_another_source_is_refused(places, model, capsys):
+    assert by_maps(places, model) == 0
+    other = places.rename(places.parent / "other")
+    before = files(places.parent / "out")
+    assert by_maps(places, model, "--data", str(other)) == 2
+    assert f"is a copy of {places}, not of {other}; give another" in capsys.readouterr().err
+    assert files(places.parent / "out") == before
+
+
 def test_a_copy_of_a_copy(places, model):
     assert by_maps(places, model) == 0
     (places.parent / "maps" / "images" / "no_map.png").unlink(missing_ok=True)

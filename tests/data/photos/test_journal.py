@@ -1,8 +1,10 @@
 """Journals: what was noted is there after any kill, and is never mixed with another work's."""
 
+import os
+
 import pytest
 
-from data.photos.journal import PhotoJournal
+from data.photos.journal import PhotoJournal, remove_made, stamp_of
 
 
 @pytest.fixture
@@ -36,6 +38,41 @@ def test_a_kill_at_any_moment_loses_no_more_than_the_line_it_cut(path):
         assert facts.pop("3.jpg") == {"share": 1}
         assert facts.keys() <= FACTS.keys()
         assert len(facts) == min(max(whole[:length].count(b"\n") - 1, 0), 2)
+
+
+def test_facts_hold_for_the_photo_that_they_were_noted_of(path, tmp_path):
+    photo = tmp_path / "4.jpg"
+    assert stamp_of(photo) == []
+    photo.write_bytes(b"one")
+    with PhotoJournal(path, {"model": "a"}) as journal:
+        journal.note("4.jpg", share=1, stamp=stamp_of(photo))
+    journal = PhotoJournal(path, {"model": "a"})
+    assert journal.current("4.jpg", stamp_of(photo))["share"] == 1
+    assert journal.current("1.jpg", stamp_of(photo)) == {}  # noted without a stamp
+    size, changed_ns = stamp_of(photo)
+    os.utime(photo, ns=(0, changed_ns + 1))
+    assert journal.current("4.jpg", stamp_of(photo)) == {}
+    assert journal.current("4.jpg", [size + 1, changed_ns]) == {}
+
+
+def test_what_is_forgotten_stays_forgotten(path):
+    with PhotoJournal(path, {"model": "a"}) as journal:
+        journal.forget("1.jpg")
+    assert "1.jpg" not in PhotoJournal(path, {"model": "a"}).facts
+
+
+def test_a_strangers_record_removes_nothing_outside_of_its_folder(tmp_path):
+    folder, outside = tmp_path / "copy", tmp_path / "mine.jpg"
+    (folder / "images").mkdir(parents=True)
+    outside.write_bytes(b"mine")
+    (folder / "link").symlink_to(tmp_path)
+    (folder / "images" / "1.jpg").write_bytes(b"made")
+    for name in ("../mine.jpg", str(outside), "link/mine.jpg", "images/../../mine.jpg"):
+        with pytest.raises(ValueError, match="outside of it"):
+            remove_made(folder, name)
+    assert outside.is_file()
+    assert remove_made(folder, "images/1.jpg")
+    assert not remove_made(folder, "images/1.jpg")
 
 
 def test_another_works_journal_is_refused(path):

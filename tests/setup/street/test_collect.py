@@ -5,15 +5,20 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from data.panoramas import listing as panorama_list
+from data.panoramas.file import read_panorama
 from setup import make_places
 from setup.collect_street import collect
+from setup.panorama_tiles import Tiling
 from setup.street.mapillary import Mapillary
 from setup.street.panoramax import Panoramax
+from setup.tile_panoramas import tile_panoramas
 
+SMALL = Tiling(tiles=2, size=(12, 16))
 BOTH = pytest.mark.parametrize("source", ["panoramax", "mapillary"])
 
 
@@ -89,6 +94,25 @@ def test_pages(run, street, source):
     street.most, street.has_pages = 2, True
     assert run(source).photos == 6
     assert not any("no-page" in path for path in street.server.asked)
+
+
+def test_an_empty_page_that_leads_on_is_followed(run, street):
+    """Services filter after they cut a search into pages: one may be left empty."""
+    one_box = ((8.0, 50.0, 8.009, 50.004),)
+    search = "/api/search?bbox=8,50,8.009,50.004&limit=1000&page="
+    links = [[{"rel": "next", "href": f"{search}{page}"}] for page in ("9", "0")]
+    street.raw["bbox"] = [street.json({"features": [], "links": link}) for link in links]
+    collected = run(boxes=one_box)
+    assert collected.photos == 3
+    assert collected.is_whole
+
+
+def test_a_page_that_leads_to_itself_is_the_last(run, street):
+    one_box = ((8.0, 50.0, 8.009, 50.004),)
+    link = [{"rel": "next", "href": "/api/search?bbox=8%2C50%2C8.009%2C50.004&page=5"}]
+    street.raw["bbox"] = [street.json({"features": [], "links": link})] * 9
+    assert run(boxes=one_box).is_whole
+    assert len(street.raw["bbox"]) == 7
 
 
 @BOTH
@@ -183,6 +207,40 @@ def test_credits_lie_beside_the_photos(run, street, out):
     assert "&lt;b&gt;Bo\\|b&lt;/b&gt; \\[x\\]\\(y\\): 1 photo\n" in text
 
 
+@pytest.mark.parametrize("size", [0, 40])
+def test_credits_say_what_was_changed(run, out, size):
+    run(size=size)
+    text = " ".join((out / "CREDITS.md").read_text().split())
+    assert ("scaled down" in text) == ("to a short side of 40 px" in text) == bool(size)
+    assert "saved again, without their EXIF data" in text
+
+
+@pytest.mark.parametrize("size", [0, 10])
+def test_a_panorama_of_a_part_of_the_sphere_keeps_its_place_in_it(run, street, out, size, encode):
+    """As the service tells it, in pixels of before it was made smaller; saved smaller once more."""
+    seen = np.full((20, 60, 3), 200, np.uint8)
+    camera = {
+        "field_of_view": 360,
+        "sensor_array_dimensions": [800, 400],
+        "visible_area": [120, 100, 80, 100],  # what is cut off: left, top, right, bottom
+    }
+    facts = {"license": "CC0-1.0", "pers:interior_orientation": camera}
+    street.photos["photo5"].jpg = encode(seen)
+    street.photos["photo5"].extra = {"properties": facts}
+    run(size=size)
+    (source,) = (p for p in panorama_list.find_sources(out / "photos.csv").photos if p.is_panorama)
+    panorama, _ = read_panorama(source.path, 0, source.crop)
+    height = (size or 20) * 2
+    assert panorama.shape == (height, 2 * height, 3)
+    expected = np.zeros((height, 2 * height), bool)
+    expected[height // 4 : -height // 4, round(0.15 * 2 * height) : -round(0.1 * 2 * height)] = True
+    assert ((panorama[..., 0] > 100) == expected).all()
+    row = next(row for row in rows(out) if row["id"] == "photo5")
+    assert (float(row["hfov_deg"]), row["is_panorama"]) == (270, "1")
+    assert all(row["pano_width"] == "" for row in rows(out) if row["id"] != "photo5")
+    assert tile_panoramas(out / "photos.csv", out.parent / "tiles", SMALL).tiles == 2
+
+
 def test_the_token_is_sent_and_never_written_down(run, street, out, token):
     street.most, street.has_pages = 2, True  # its links to next pages hold the token
     run("mapillary")
@@ -229,6 +287,19 @@ def test_expired_links_to_next_pages_begin_the_box_again(run, street):
     assert run().photos == 6
 
 
+def test_a_box_that_is_begun_again_has_all_its_pages_before_it(run, street, monkeypatch):
+    """Two passes of five pages each are no pages without end where six are allowed."""
+    for i, photo in enumerate(street.photos.values()):
+        photo.lon = 8.001 + 0.001 * i
+    street.most, street.has_pages = 1, True
+    monkeypatch.setattr("setup.street.listing.MOST_PAGES", 6)
+    street.raw["page=4"] = [street.json({}, 400)]
+    del street.photos["photo5"]
+    collected = run(boxes=((8.0, 50.0, 8.009, 50.004),))
+    assert collected.listed.failed == {}
+    assert collected.photos == 5
+
+
 def test_next_pages_that_never_come_and_pages_without_end_are_failures(run, street, monkeypatch):
     one_box = ((8.0, 50.0, 8.009, 50.004),)
     street.most, street.has_pages = 2, True
@@ -236,12 +307,13 @@ def test_next_pages_that_never_come_and_pages_without_end_are_failures(run, stre
     collected = run(boxes=one_box)
     assert collected.listed.failed == {"HTTP 400": 1}
     assert collected.photos == 2
+    del street.raw["page=1"]
     monkeypatch.setattr("setup.street.listing.MOST_PAGES", 4)
     links = [[{"rel": "next", "href": f"/api/search?bbox=x&page={i}"}] for i in range(50)]
     street.raw["bbox"] = [street.json({"features": [{}], "links": link}) for link in links]
     collected = run(boxes=one_box, out="other")
     assert collected.listed.failed == {"strange answer: pages without end": 1}
-    assert len(street.raw["bbox"]) > 40
+    assert len(street.raw["bbox"]) == 50 - 4  # what never ends is not begun again
 
 
 @BOTH

@@ -73,6 +73,23 @@ def test_a_spherical_picture_that_tells_no_field_of_view():
     assert Panoramax("", False).photo(item).hfov_deg == 360
 
 
+@pytest.mark.parametrize(
+    ("cut", "full"),
+    [
+        ([0, 10, 0], [80, 40]),
+        ([0, -10, 0, 0], [80, 40]),
+        ([40, 0, 40, 0], [80, 40]),
+        ([0, math.nan, 0, 0], [80, 40]),
+        ([0, 10, 0, 10], None),
+        ("all of it", [80, 40]),
+    ],
+)
+def test_a_part_of_the_sphere_that_makes_no_sense_is_left_out(cut, full):
+    camera = {"field_of_view": 360, "visible_area": cut, "sensor_array_dimensions": full}
+    photo = Panoramax("", False).photo({"properties": {"pers:interior_orientation": camera}})
+    assert (photo.crop, photo.hfov_deg) == (None, 360)
+
+
 def test_picture_sizes():
     item = {"assets": {"sd": {"href": "small"}, "hd": {"href": "large"}}}
     assert Panoramax("", False).photo(item).url == "small"
