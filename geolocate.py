@@ -1,6 +1,7 @@
 """Where was this photo taken? Coarse to fine: cells of the globe, a region, a street position.
 
     python geolocate.py PHOTO... --model runs/NAME [--gallery DIR] [--map out.html] [--json]
+        [--place_model DIR] [--rerank_model DIR --images DIR]
 
 From Python:
 
@@ -10,7 +11,8 @@ From Python:
     fix.lat, fix.lon, fix.radius_km, fix.level
 
 Nothing heavy is imported before it is needed, and torch not at all where the bundle has an ONNX
-file. No image is kept, and a position in the photo's own EXIF is neither used nor shown.
+file and no place model or re-ranker is named. No image is kept, and a position in the photo's own
+EXIF is neither used nor shown.
 """
 
 from __future__ import annotations
@@ -60,6 +62,10 @@ class Geolocator:
         gallery: str | Path | None = None,
         engine: str = "auto",
         precision_cap_km: float = 0.0,
+        place_model: str | Path | None = None,
+        rerank_model: str | Path | None = None,
+        images: str | Path | None = None,
+        rerank_top: int | None = None,
     ) -> Geolocator:
         """Load a model bundle and, where one is named, a gallery.
 
@@ -68,33 +74,41 @@ class Geolocator:
             gallery: gallery directory, made by retrieval.index with the same model.
             engine: "onnx", "torch" or "auto" (ONNX where the bundle has it).
             precision_cap_km: an operator's cap on precision; 0 = none.
+            place_model: what described the gallery's photos, where the bundle did not: a directory
+                made by retrieval.train. Cells are still the bundle's.
+            rerank_model: directory made by retrieval.train_geowarp, to re-rank matches with.
+            images: folder of the gallery's photos, which the re-ranking looks at.
+            rerank_top: matches that are re-ranked; None = 5.
 
         Raises:
             FileNotFoundError: the bundle is not there, or the hub does not give it.
-            ValueError: bundle or gallery is damaged, they do not belong together, or a bad cap.
+            ValueError: a model or the gallery is damaged, they do not belong together, or a bad
+                cap.
         """
         check_cap(precision_cap_km)
         from concurrent.futures import ThreadPoolExecutor
 
         from models.bundles.hub import from_pretrained, is_hub_id
         from models.bundles.session import engine_of, open_session, warm_up
+        from retrieval.answering.street_sources import StreetSources
 
+        sources = StreetSources(
+            _folder(gallery), _folder(place_model), _folder(rerank_model), _folder(images),
+            rerank_top,
+        )  # fmt: skip
         model = from_pretrained(model).path if is_hub_id(model) else Path(model)
         chosen = engine_of(model) if engine == "auto" else engine
         # Another thread imports the engine and opens it while this one reads cells and gallery.
         with ThreadPoolExecutor(1) as beside:
             beside.submit(warm_up, chosen)
             from models.bundles.bundle import Bundle
-            from retrieval.answering.decision import Street
 
             bundle = Bundle.open(model)
             session = beside.submit(open_session, bundle, chosen)
             world = _world(bundle)
-            street = None
-            if gallery is not None:
-                from retrieval.gallery import Gallery
-
-                street = Street(Gallery.open(gallery, bundle.model_sha256), world)
+            if sources.needs_torch:
+                session.result()  # two threads that import torch at once stumble over each other
+            street = sources.open(bundle.model_sha256, world)
         return cls(session.result(), world, street, precision_cap_km)
 
     def locate(
@@ -122,19 +136,15 @@ class Geolocator:
         return self.decide(self.encode(photo, seg), mass, top_k, area)
 
     def encode(self, photo: str | Path | bytes | Pixels, seg: str | Path | None = None) -> Encoding:
-        """Run the model on a photo; arguments and errors as in `locate`."""
-        from data.images import decode_rgb, decode_seg, read_bytes, read_rgb
+        """Run the models on a photo; arguments and errors as in `locate`."""
+        from data.images import decode_seg, read_bytes
+        from retrieval.answering.query import Query
 
-        if isinstance(photo, bytes):
-            rgb = decode_rgb(photo)
-        elif isinstance(photo, (str, Path)):
-            rgb = read_rgb(Path(photo))
-        elif photo.ndim == 3 and photo.shape[2] == 3 and photo.dtype == "uint8" and photo.size:
-            rgb = photo
-        else:
-            raise ValueError(f"pixels must be uint8 (H, W, 3), not {photo.dtype} {photo.shape}")
+        query = Query.of(photo)
+        rgb = query.pixels()
         seg_map = None if seg is None else decode_seg(read_bytes(Path(seg)), str(seg))
-        return self.session.encode(rgb, seg_map)
+        encoding = self.session.encode(rgb, seg_map)
+        return encoding if self.street is None else self.street.encode(encoding, query)
 
     def decide(
         self,
@@ -161,6 +171,10 @@ def _world(bundle: Bundle) -> World:
     return World(bundle.partition, bundle.levels, bundle.calibration, scenes)
 
 
+def _folder(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -172,6 +186,14 @@ def build_parser() -> argparse.ArgumentParser:
     add("--model", type=Path, default=DEMO_MODEL, metavar="DIR", help="model bundle, or hub name")
     add("--gallery", type=Path, metavar="DIR", help="gallery of photos of known position; "
         f"with the demo's model, {DEMO_GALLERY} where it is there")  # fmt: skip
+    add("--place_model", type=Path, metavar="DIR", help="place model that described the gallery's "
+        "photos, where it was not --model")  # fmt: skip
+    add("--rerank_model", type=Path, metavar="DIR", help="what retrieval.train_geowarp wrote: "
+        "re-rank the first matches with it; needs --images")  # fmt: skip
+    add("--images", type=Path, metavar="DIR", help="folder of the gallery's photos, for re-ranking")
+    # SUPPRESS: one that is given without --rerank_model must be told from one that is not.
+    add("--rerank_top", type=int, default=argparse.SUPPRESS, metavar="N",
+        help="matches that are re-ranked (default: 5)")  # fmt: skip
     add("--area", metavar="W,S,E,N", help="look inside this rectangle only, degrees")
     add("--mass", type=float, default=0.95, help="probability that the region holds the truth")
     add("--top_k", type=int, default=20, help="gallery matches to return")
@@ -225,7 +247,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         check_request(parsed)
         area = None if parsed.area is None else parse_area(parsed.area)
-        locator = Geolocator.load(parsed.model, gallery, parsed.engine, parsed.precision_cap_km)
+        locator = Geolocator.load(
+            parsed.model, gallery, parsed.engine, parsed.precision_cap_km, parsed.place_model,
+            parsed.rerank_model, parsed.images, vars(parsed).get("rerank_top"),
+        )  # fmt: skip
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -247,6 +272,8 @@ def report(photo: str, fix: Fix, parsed: argparse.Namespace) -> None:
 
         print(json.dumps({"photo": photo, **fix.as_dict()}))
     else:
+        from retrieval.answering.words import describe
+
         print(describe(photo, fix))
     if parsed.map:
         from retrieval.mapping.fix_map import write_fix_map
@@ -263,37 +290,6 @@ def map_path(path: Path, photo: str, photos: list[str]) -> Path:
     namesakes = [other for other in photos if Path(other).stem == Path(photo).stem]
     number = f"-{namesakes.index(photo) + 1}" if namesakes.index(photo) else ""
     return path.with_stem(f"{path.stem}-{Path(photo).stem}{number}")
-
-
-def distance(km: float) -> str:
-    """A distance for people: metres below one kilometre, no digits that mean nothing."""
-    return f"{km * 1000:.0f} m" if km < 1 else f"{km:.1f} km" if km < 10 else f"{km:,.0f} km"
-
-
-def describe(photo: str, fix: Fix, matches: int = 3, cells: int = 3) -> str:
-    """Write an answer in a few lines."""
-    sure = {
-        "street": f"a wrong match looks this good in {1 - fix.confidence:.0%} of cases",
-        "cell": f"confidence {fix.confidence:.0%}",
-        "unknown": f"nothing reliable; best guess {fix.confidence:.0%}",
-    }[fix.level]
-    lines = [
-        photo,
-        f"  {fix.level:8}{fix.lat:.4f}, {fix.lon:.4f}  within {distance(fix.radius_km)} ({sure})",
-        f"  region  {fix.mass:.0%}: {len(fix.cells)} cells"
-        + ("" if fix.calibrated else " (unchecked)"),
-    ]
-    lines += [
-        f"    cell  {c.token:8} {c.probability:6.1%}  {c.lat:.2f}, {c.lon:.2f}"
-        for c in fix.cells[:cells]
-    ]
-    lines += [
-        f"    match {m.score:.3f}  {m.key}  {m.lat:.4f}, {m.lon:.4f}  "
-        + ", ".join(str(m.facts[name]) for name in ("author", "licence") if name in m.facts)
-        for m in fix.matches[:matches]
-    ]
-    lines += [f"  scene   {name} {p:.0%}" for name, p in fix.scene.items() if p >= 0.5]
-    return "\n".join(lines + [f"  note    {note}" for note in fix.notes])
 
 
 if __name__ == "__main__":

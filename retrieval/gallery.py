@@ -7,7 +7,7 @@ cells is a few slices, found by binary search. A gallery on disk is a directory:
     leaf_ids.u64      S2 leaf id of every row, ascending, little-endian uint64
     positions.f64     all latitudes, then all longitudes, little-endian float64 degrees
     photos.sqlite     key, path, author, licence ... by row (photo_table.py)
-    gallery.json      format, model_sha256, dim, count, licences, pca
+    gallery.json      format, model_sha256, descriptor_model, dim, count, licences, pca
 """
 
 import sqlite3
@@ -24,6 +24,8 @@ from numpy.typing import ArrayLike, NDArray
 from partitioning import s2
 from retrieval.area import Area, check_area, in_area
 from retrieval.galleries.header import (
+    BUNDLE,
+    check_maker,
     check_sha256,
     read_header,
     rebuild_command,
@@ -33,6 +35,7 @@ from retrieval.galleries.photo_table import open_photos, read_photos, write_phot
 from retrieval.galleries.replace import replaced_directory
 
 BLOCK_ROWS = 16384
+BLOCK_VALUES = 1 << 24  # of descriptors brought to unit length at a time; NetVLAD's are long
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,7 @@ class Gallery:
         table: the photo table.
         accuracy_m: how accurate the positions are said to be.
         directory: where it lies, None for one in memory.
+        descriptor_model: which kind of model that was: "bundle", or "place" for a place model.
     """
 
     descriptors: NDArray[np.float16]
@@ -60,6 +64,7 @@ class Gallery:
     table: sqlite3.Connection
     accuracy_m: float = 25.0
     directory: Path | None = None
+    descriptor_model: str = BUNDLE
 
     @classmethod
     def create(
@@ -72,6 +77,7 @@ class Gallery:
         model_sha256: str,
         overwrite: bool = False,
         accuracy_m: float = 25.0,
+        descriptor_model: str = BUNDLE,
     ) -> "Gallery":
         """Write a gallery directory, whole or not at all, and open it.
 
@@ -85,6 +91,7 @@ class Gallery:
             model_sha256: of the model that made the descriptors.
             overwrite: replace a gallery that is there.
             accuracy_m: how accurate the positions are said to be; the radius of street answers.
+            descriptor_model: "bundle" or "place": which kind of model made the descriptors.
 
         Raises:
             ValueError: nothing to store, sizes that differ, bad positions, descriptors that are
@@ -101,8 +108,10 @@ class Gallery:
             positions[:, order].astype("<f8").tofile(new / "positions.f64")
             write_photos(new / "photos.sqlite", photos, positions, order).close()
             licences = _count_licences(photos)
-            write_header(new, model_sha256, len(rows), rows.shape[1], licences, accuracy_m)
-        return cls.open(directory, model_sha256)
+            write_header(
+                new, model_sha256, len(rows), rows.shape[1], licences, accuracy_m, descriptor_model
+            )
+        return cls.open(directory, model_sha256, descriptor_model)
 
     @classmethod
     def in_memory(
@@ -114,7 +123,7 @@ class Gallery:
         model_sha256: str,
         accuracy_m: float = 25.0,
     ) -> "Gallery":
-        """The gallery that `create` would write, held in memory; same arguments and errors."""
+        """The gallery that `create` would write of a bundle; same arguments and errors."""
         rows, positions, leaf_ids, order = _sorted(descriptors, lat, lon, photos, model_sha256)
         unit = np.concatenate(list(_unit_blocks(rows, order, photos)))
         table = write_photos(":memory:", photos, positions, order)
@@ -123,12 +132,18 @@ class Gallery:
         return cls(unit, leaf_ids, placed[0], placed[1], model_sha256, licences, table, accuracy_m)
 
     @classmethod
-    def open(cls, directory: Path | str, model_sha256: str | None = None) -> "Gallery":
+    def open(
+        cls,
+        directory: Path | str,
+        model_sha256: str | None = None,
+        descriptor_model: str = BUNDLE,
+    ) -> "Gallery":
         """Open a gallery directory; descriptors are mapped, not read.
 
         Args:
             directory: made by `create`.
             model_sha256: of the model that will make the queries; None to look without searching.
+            descriptor_model: its kind, "bundle" or "place".
 
         Raises:
             ValueError: no gallery there, one of another model, or files that do not fit together.
@@ -136,20 +151,18 @@ class Gallery:
         directory = Path(directory)
         header = read_header(directory)
         made_by, count, dim = header["model_sha256"], header["count"], header["dim"]
-        if model_sha256 is not None and made_by != model_sha256:
-            raise ValueError(
-                f"gallery {directory} was built with model {made_by[:12]}, not with "
-                f"{model_sha256[:12]}; rebuild it: {rebuild_command(directory)}"
-            )
-        descriptors = _mapped(directory / "descriptors.f16", "<f2", (count, dim))
-        leaf_ids = _mapped(directory / "leaf_ids.u64", "<u8", (count,))
+        if model_sha256 is not None:
+            check_maker(header, directory, model_sha256, descriptor_model)
+        kind = header["descriptor_model"]
+        rebuild = rebuild_command(directory, kind)
+        descriptors = _mapped(directory / "descriptors.f16", "<f2", (count, dim), rebuild)
+        leaf_ids = _mapped(directory / "leaf_ids.u64", "<u8", (count,), rebuild)
         if np.any(leaf_ids[1:] < leaf_ids[:-1]):
             raise ValueError(f"{directory / 'leaf_ids.u64'} is not in S2 order: it is damaged")
-        lat, lon = _mapped(directory / "positions.f64", "<f8", (2, count))
+        lat, lon = _mapped(directory / "positions.f64", "<f8", (2, count), rebuild)
         table = open_photos(directory / "photos.sqlite", count)
-        licences = header["licences"]
-        accuracy_m = float(header["accuracy_m"])
-        return cls(descriptors, leaf_ids, lat, lon, made_by, licences, table, accuracy_m, directory)
+        facts = header["licences"], table, float(header["accuracy_m"]), directory, kind
+        return cls(descriptors, leaf_ids, lat, lon, made_by, *facts)
 
     def __len__(self) -> int:
         return len(self.leaf_ids)
@@ -235,8 +248,9 @@ def _unit_blocks(
     descriptors: NDArray[Any], order: NDArray[np.int64], photos: Sequence[Mapping[str, Any]]
 ) -> Iterator[NDArray[np.float16]]:
     """The descriptors in that order at unit length, in blocks; refuses what has no direction."""
-    for start in range(0, len(order), BLOCK_ROWS):
-        sources = order[start : start + BLOCK_ROWS]
+    block = max(1, min(BLOCK_ROWS, BLOCK_VALUES // descriptors.shape[1]))
+    for start in range(0, len(order), block):
+        sources = order[start : start + block]
         rows = descriptors[sources].astype(np.float64)
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         bad = sources[~(np.isfinite(norms) & (norms > 0)).ravel()]
@@ -250,11 +264,11 @@ def _count_licences(photos: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return dict(Counter(str(photo.get("licence") or "unknown") for photo in photos).most_common())
 
 
-def _mapped(path: Path, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+def _mapped(path: Path, dtype: str, shape: tuple[int, ...], rebuild: str) -> NDArray[Any]:
     """A file of exactly this shape as a read-only memory map."""
     expected = prod(shape) * np.dtype(dtype).itemsize
     size = path.stat().st_size if path.is_file() else -1
     if size != expected:
         found = "is missing" if size < 0 else f"has {size} bytes, not {expected}"
-        raise ValueError(f"{path} {found}; rebuild it: {rebuild_command(path.parent)}")
+        raise ValueError(f"{path} {found}; rebuild it: {rebuild}")
     return np.asarray(np.memmap(path, dtype=dtype, mode="r", shape=shape))

@@ -1,10 +1,12 @@
 """Build a gallery: describe photos of known position and store them in S2 order.
 
     python -m retrieval.index --model runs/NAME --images DIR --csv F --gallery OUT
+    python -m retrieval.index --place_model runs/TOWN --images DIR --csv F --gallery OUT
 
-The table needs an id, lat and lon for each photo and may have author, licence, url, heading and
-captured_at, which the gallery keeps. Photos that cannot be read and rows that cannot be used are
-counted and listed.
+Descriptors are the model bundle's own, or those of a place model that `python -m retrieval.train`
+wrote; `geolocate.py` is then given the same --place_model beside its bundle. The table needs an id,
+lat and lon for each photo and may have author, licence, url, heading and captured_at, which the
+gallery keeps. Photos that cannot be read and rows that cannot be used are counted and listed.
 """
 
 import argparse
@@ -14,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 from models.bundles.bundle import Bundle
-from models.predict import Photos, predict
 from retrieval.answering.novelty import Novelty
+from retrieval.galleries.description import Model, describe_photos, image_size_of, maker_of
 from retrieval.galleries.header import check_accuracy
 from retrieval.galleries.photo_table import FIELDS
 from retrieval.gallery import Gallery, check_target
@@ -24,7 +26,7 @@ KEPT = tuple(name for name in FIELDS if name not in ("key", "path"))
 
 
 def build_gallery(
-    bundle: Bundle,
+    model: Model,
     images: Path,
     csv: Path,
     directory: Path,
@@ -37,7 +39,7 @@ def build_gallery(
     """Describe the photos of a table and write their gallery.
 
     Args:
-        bundle: the model.
+        model: a bundle, or a place model.
         images: folder of photos, named by id.
         csv: table of id, lat, lon and what else is known.
         directory: of the gallery, to be made.
@@ -57,26 +59,50 @@ def build_gallery(
 
     check_target(directory, overwrite)  # before the work, not after it
     check_accuracy(accuracy_m, "accuracy_m")
-    photos = FolderPhotos(images, csv, bundle.img_size)
+    if batch_size < 1:
+        raise ValueError(f"--batch_size must be 1 or more, got {batch_size}")
+    photos = FolderPhotos(images, csv, image_size_of(model))
     left_out = [f"row {r.row}: {r.id}: {r.reason}" for r in photos.table.refused.itertuples()]
-    predicted = predict(bundle, Photos(photos, photos.refused), batch_size, workers, device)
+    described = describe_photos(model, photos, batch_size, workers, device)
     facts, no_headings = _facts(photos.table.photos)
     records = [
         {"key": key, "path": photos.path_of(key).relative_to(images).as_posix(), **facts[key]}
-        for key in predicted.keys
+        for key in described.keys
     ]
+    maker = maker_of(model)
     gallery = Gallery.create(
         directory,
-        predicted.descriptors,
-        predicted.lat,
-        predicted.lon,
+        described.descriptors,
+        described.lat,
+        described.lon,
         records,
-        bundle.model_sha256,
+        maker.sha256,
         overwrite=overwrite,
         accuracy_m=accuracy_m,
+        descriptor_model=maker.kind,
     )
     Novelty(gallery).save()
-    return gallery, left_out + no_headings + predicted.unreadable
+    return gallery, left_out + no_headings + described.unreadable
+
+
+def open_model(model: Path | None, place_model: Path | None) -> Model:
+    """The model that is to describe photos: the place model where one is named.
+
+    Raises:
+        ValueError: neither is named, or what is named is no whole model.
+    """
+    if place_model is not None:
+        if model is not None:
+            sys.stderr.write("note: --model is not used: descriptors are --place_model's\n")
+        from models.places.place_model import load_place_model
+
+        return load_place_model(place_model)
+    if model is None:
+        raise ValueError(
+            "name what describes the photos: --model, a bundle that train_vit.py wrote, or "
+            "--place_model, what `python -m retrieval.train` wrote"
+        )
+    return Bundle.open(model)
 
 
 def _facts(photos: pd.DataFrame) -> tuple[dict[str, dict[str, object]], list[str]]:
@@ -107,20 +133,22 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--model", type=Path, required=True, metavar="DIR", help="model bundle")
+    add("--model", type=Path, metavar="DIR", help="model bundle; its own descriptors are kept")
+    add("--place_model", type=Path, metavar="DIR", help="what retrieval.train wrote: its "
+        "descriptors are kept, and no --model is needed")  # fmt: skip
     add("--images", type=Path, required=True, metavar="DIR", help="folder of photos, named by id")
     add("--csv", type=Path, required=True, metavar="F", help="table of id, lat, lon, ...")
     add("--gallery", type=Path, required=True, metavar="OUT", help="gallery directory to make")
     add("--accuracy_m", type=float, default=25.0, help="accuracy of the positions, m")
     add("--overwrite", action="store_true", help="replace a gallery that is there")
     add("--batch_size", type=int, default=32, help="photos described at a time")
-    add("--workers", type=int, default=2, help="processes that load photos")
+    add("--workers", type=int, default=2, help="processes (--place_model: threads) that load them")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs")
     p = parser.parse_args(arguments)
     try:
-        bundle = Bundle.open(p.model)
+        model = open_model(p.model, p.place_model)
         gallery, left_out = build_gallery(
-            bundle, p.images, p.csv, p.gallery, p.accuracy_m, p.overwrite, p.batch_size, p.workers,
+            model, p.images, p.csv, p.gallery, p.accuracy_m, p.overwrite, p.batch_size, p.workers,
             p.device,
         )  # fmt: skip
     except (OSError, ValueError) as error:

@@ -43,6 +43,31 @@ def bundle(tmp_path_factory, partition):
 
 
 @pytest.fixture(scope="session")
+def save_tiny_place_model(tmp_path_factory):
+    """Save a place model of random weights; `save_tiny_place_model(seed)` gives its folder."""
+
+    def save(seed=0):
+        import torch
+
+        from models.places.embedder import Embedder, EmbedderSettings
+        from models.places.place_model import save_place_model
+
+        torch.manual_seed(seed)
+        settings = EmbedderSettings("test_resnet", "gem", img_size=32)
+        directory = tmp_path_factory.mktemp("place_model") / str(seed)
+        save_place_model(directory, Embedder(settings, pretrained=False), (24, 32), {})
+        return directory
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def place_model(save_tiny_place_model):
+    """The folder of a place model of random weights; it sees 24 x 32 px."""
+    return save_tiny_place_model()
+
+
+@pytest.fixture(scope="session")
 def tiny_segformer(tmp_path_factory):
     """A folder of the model hub's format: a SegFormer with random weights and seven classes."""
     import models.torchvision_cure  # noqa: F401  isort: skip  (transformers imports torchvision)

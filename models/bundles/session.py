@@ -24,11 +24,13 @@ class Encoding(NamedTuple):
         logits: level -> float32 `(C_level,)`, coarse to fine.
         scene: logits float32 `(scenes,)`.
         descriptor: float32 `(D,)`, of length 1.
+        maps: feature maps float32 `(C, h, w)` that its matches are re-ranked by; None without.
     """
 
     logits: dict[str, NDArray[np.float32]]
     scene: NDArray[np.float32]
     descriptor: NDArray[np.float32]
+    maps: NDArray[np.float32] | None = None
 
 
 class Session(Protocol):

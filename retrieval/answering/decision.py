@@ -7,13 +7,18 @@
 3. The gallery is searched exactly inside the region: a soft gate, since the one likeliest cell
    alone would throw away most of what retrieval can win. Gallery photos that lie in no cell of the
    model are searched too: of their places the model can say nothing, not that they are unlikely.
-4. The best match is accepted where it stands out further than wrong matches do
+4. Where a re-ranker is given (retrieval/answering/reranking.py), the first matches are put into its
+   order. They keep the scores they were found by.
+5. The best match is accepted where it stands out further than wrong matches do
    (retrieval/answering/novelty.py); otherwise the answer is the likeliest cell, or "unknown" where
    that cell's probability lies below the calibrated floor.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +35,11 @@ from retrieval.answering.novelty import Novelty
 from retrieval.area import Area, cells_in_area, check_area, nearest_in_area
 from retrieval.gallery import Gallery
 from retrieval.search import Matches, search
+
+if TYPE_CHECKING:
+    from retrieval.answering.place_describer import PlaceDescriber
+    from retrieval.answering.query import Query
+    from retrieval.answering.reranking import Reranking
 
 SCENES = ("indoor", "natural", "urban")
 SHOWN_FACTS = ("author", "licence", "url", "heading", "captured_at")
@@ -69,20 +79,42 @@ class Street:
     Args:
         gallery: the gallery.
         world: the model's cells.
+        describer: the place model that described the gallery, where the model bundle did not.
+        reranking: puts the first matches into another order.
     """
 
-    def __init__(self, gallery: Gallery, world: World) -> None:
-        self.gallery = gallery
+    def __init__(
+        self,
+        gallery: Gallery,
+        world: World,
+        describer: PlaceDescriber | None = None,
+        reranking: Reranking | None = None,
+    ) -> None:
+        self.gallery, self.describer, self.reranking = gallery, describer, reranking
         self.novelty = Novelty(gallery)
         outside = world.cells.assign_ids(np.asarray(gallery.leaf_ids)) < 0
         self._outside = np.unique(np.asarray(gallery.leaf_ids)[outside])
 
+    def encode(self, encoding: Encoding, query: Query) -> Encoding:
+        """Put into an encoding what the gallery's own models say of the photo."""
+        if self.describer is not None:
+            encoding = encoding._replace(descriptor=self.describer(query))
+        if self.reranking is not None:
+            encoding = encoding._replace(maps=self.reranking.matcher.maps(query))
+        return encoding
+
     def search(
         self, encoding: Encoding, cell_ids: NDArray[np.uint64], k: int, area: Area | None
-    ) -> Matches:
-        """The k best photos inside the gate of cells, or in no cell of the model."""
+    ) -> tuple[Matches, tuple[str, ...]]:
+        """The k best photos inside the gate of cells, or in no cell of the model, and notes."""
         gate = np.concatenate([cell_ids, self._outside])
-        return search(self.gallery, encoding.descriptor, k, gate, area)
+        reranking = self.reranking
+        depth = k if reranking is None or k < 1 else max(k, reranking.top)
+        found = search(self.gallery, encoding.descriptor, depth, gate, area)
+        if reranking is None or not len(found.rows):
+            return found, ()
+        order, notes = reranking(encoding.maps, self.gallery.photos(found.rows.tolist()))
+        return Matches(found.rows[order][:k], found.scores[order][:k]), notes
 
 
 def decide(
@@ -115,7 +147,8 @@ def decide(
         fix, chosen = _cell_fix(encoding, world, mass, area)
     if street is None:
         return fix
-    matches = street.search(encoding, world.cells.ids[chosen], top_k, area)
+    matches, notes = street.search(encoding, world.cells.ids[chosen], top_k, area)
+    fix = replace(fix, notes=(*fix.notes, *notes))
     if not len(matches.rows):
         note = "the gallery holds no photo inside the region" + (" and area" if area else "")
         return replace(fix, notes=(*fix.notes, note))

@@ -6,11 +6,13 @@ from typing import Any
 
 FORMAT = "groundfix-gallery-1"
 MAX_BYTES = 1 << 20
+BUNDLE, PLACE = "bundle", "place"  # what made the descriptors: a model bundle or a place model
 
 
-def rebuild_command(directory: Path) -> str:
+def rebuild_command(directory: Path, descriptor_model: str = BUNDLE) -> str:
     """What to type to build this gallery again."""
-    return f"python -m retrieval.index --model MODEL --images DIR --csv F --gallery {directory}"
+    model = "--place_model" if descriptor_model == PLACE else "--model"
+    return f"python -m retrieval.index {model} MODEL --images DIR --csv F --gallery {directory}"
 
 
 def write_header(
@@ -20,16 +22,19 @@ def write_header(
     dim: int,
     licences: dict[str, int],
     accuracy_m: float,
+    descriptor_model: str,
 ) -> None:
     """Write gallery.json into a gallery directory that is being made.
 
     Raises:
-        ValueError: the accuracy is no positive number of metres.
+        ValueError: the accuracy is no positive number of metres, or another kind of model.
     """
     check_accuracy(accuracy_m, "accuracy_m")
+    check_descriptor_model(descriptor_model, "descriptor_model")
     header = {
         "format": FORMAT,
         "model_sha256": model_sha256,
+        "descriptor_model": descriptor_model,
         "count": count,
         "dim": dim,
         "licences": licences,
@@ -65,7 +70,40 @@ def read_header(directory: Path) -> dict[str, Any]:
     check_accuracy(header.get("accuracy_m"), f"{path}: accuracy_m")
     if header.get("pca") is not None:
         raise ValueError(f"{path}: this version reads galleries without PCA only")
+    header.setdefault("descriptor_model", BUNDLE)  # older galleries were made by bundles alone
+    check_descriptor_model(header["descriptor_model"], f"{path}: descriptor_model")
     return header
+
+
+def check_maker(
+    header: dict[str, Any], directory: Path, model_sha256: str, descriptor_model: str
+) -> None:
+    """Raise a ValueError that names the way out unless this model made the descriptors.
+
+    Args:
+        header: of the gallery.
+        directory: of the gallery.
+        model_sha256: of the model that will make the queries.
+        descriptor_model: its kind, `BUNDLE` or `PLACE`.
+    """
+    made_by, kind = header["model_sha256"][:12], header["descriptor_model"]
+    rebuild = f"rebuild it: {rebuild_command(directory, descriptor_model)}"
+    if kind == PLACE and descriptor_model == BUNDLE:
+        raise ValueError(
+            f"gallery {directory} was described by a place model ({made_by}), not by the model "
+            f"bundle: name the place model's folder with --place_model, or {rebuild}"
+        )
+    if kind == BUNDLE and descriptor_model == PLACE:
+        raise ValueError(
+            f"gallery {directory} was described by a model bundle ({made_by}), not by a place "
+            f"model: leave out --place_model, or {rebuild}"
+        )
+    if header["model_sha256"] != model_sha256:
+        name = "place model" if kind == PLACE else "model"
+        raise ValueError(
+            f"gallery {directory} was built with {name} {made_by}, not with "
+            f"{model_sha256[:12]}; {rebuild}"
+        )
 
 
 def check_sha256(value: object, name: str) -> None:
@@ -73,6 +111,12 @@ def check_sha256(value: object, name: str) -> None:
     text = value if isinstance(value, str) else ""
     if len(text) != 64 or set(text) - set("0123456789abcdef"):
         raise ValueError(f"{name} is {value!r}, not a sha256 in 64 hexadecimal digits")
+
+
+def check_descriptor_model(value: object, name: str) -> None:
+    """Raise a ValueError about `name` unless the value is a kind of model that describes photos."""
+    if value not in (BUNDLE, PLACE):
+        raise ValueError(f"{name} is {value!r}, neither {BUNDLE} nor {PLACE}")
 
 
 def check_accuracy(value: object, name: str) -> None:

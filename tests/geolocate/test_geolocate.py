@@ -234,10 +234,3 @@ def test_a_capped_answer_is_coarse_in_every_field(bundle, gallery, photos):
 def test_the_library_refuses_a_bad_cap(cap, tmp_path):
     with pytest.raises(ValueError, match="precision cap"):
         Geolocator.load(tmp_path, precision_cap_km=cap)
-
-
-@pytest.mark.parametrize(
-    ("km", "text"), [(0.0254, "25 m"), (0.9996, "1000 m"), (1.26, "1.3 km"), (1234.5, "1,234 km")]
-)
-def test_distances_for_people(km, text):
-    assert geolocate.distance(km) == text

@@ -115,6 +115,49 @@ def test_another_models_gallery_is_refused(saved):
     assert other not in str(e.value)
 
 
+@pytest.fixture
+def described_by_place_model(tmp_path, make_inputs):
+    inputs = make_inputs(20) | {"descriptor_model": "place"}
+    return Gallery.create(tmp_path / "town", **inputs)
+
+
+def test_kinds_of_models_are_told_apart(saved, described_by_place_model):
+    placed = described_by_place_model
+    sha256 = placed.model_sha256
+    assert (saved.descriptor_model, placed.descriptor_model) == ("bundle", "place")
+    assert len(Gallery.open(placed.directory, sha256, "place")) == 20
+    assert Gallery.open(placed.directory).descriptor_model == "place"
+    rebuild = f"--images DIR --csv F --gallery {placed.directory}"
+    with pytest.raises(ValueError, match="described by a place model") as error:
+        Gallery.open(placed.directory, sha256)
+    assert "name the place model's folder with --place_model" in str(error.value)
+    assert f"retrieval.index --model MODEL {rebuild}" in str(error.value)
+    with pytest.raises(ValueError, match=r"described by a model bundle .* leave out --place_model"):
+        Gallery.open(saved.directory, sha256, "place")
+    with pytest.raises(ValueError, match=r"with place model .* not with 0123456789ab") as error:
+        Gallery.open(placed.directory, "0123456789abcdef" * 4, "place")
+    assert f"retrieval.index --place_model MODEL {rebuild}" in str(error.value)
+
+
+def test_a_gallery_from_before_place_models_is_a_bundle_s(saved):
+    path = saved.directory / "gallery.json"
+    header = json.loads(path.read_text())
+    assert header.pop("descriptor_model") == "bundle"
+    path.write_text(json.dumps(header))
+    opened = Gallery.open(saved.directory, saved.model_sha256)
+    assert opened.descriptor_model == "bundle"
+    with pytest.raises(ValueError, match="leave out --place_model"):
+        Gallery.open(saved.directory, saved.model_sha256, "place")
+
+
+def test_long_descriptors_are_written_in_smaller_blocks(make_inputs, monkeypatch):
+    expected = Gallery.in_memory(**make_inputs()).descriptors
+    monkeypatch.setattr("retrieval.gallery.BLOCK_VALUES", 7 * 16)
+    np.testing.assert_array_equal(Gallery.in_memory(**make_inputs()).descriptors, expected)
+    monkeypatch.setattr("retrieval.gallery.BLOCK_VALUES", 1)
+    np.testing.assert_array_equal(Gallery.in_memory(**make_inputs()).descriptors, expected)
+
+
 def test_nothing_is_replaced_unasked(saved, make_inputs, tmp_path):
     with pytest.raises(ValueError, match="a gallery already"):
         Gallery.create(saved.directory, **make_inputs(20))
@@ -228,6 +271,8 @@ def run_sql(statement):
         (set_header(model_sha256=None), "not a sha256"),
         (set_header(licences=[]), "licences are not"),
         (set_header(pca={}), "without PCA"),
+        (set_header(descriptor_model="clip"), "descriptor_model is 'clip'"),
+        (set_header(descriptor_model=[]), "descriptor_model is "),
         (lambda d: (d / "descriptors.f16").unlink(), "descriptors.f16 is missing"),
         (write("positions.f64", b""), "positions.f64 has 0 bytes"),
         (

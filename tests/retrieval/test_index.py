@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.place_sets.photos import PlacePhotos
 from geolocate import Geolocator
 from models.bundles.session import open_session
+from models.places.place_model import load_place_model
 from retrieval import index
+from retrieval.descriptor_cache import describe
 from retrieval.gallery import Gallery
 
 HEADER = "IMG_ID,LAT,LON,author,license,url,heading,captured_at"
@@ -38,9 +41,9 @@ def collection(tmp_path):
 
 @pytest.fixture
 def build(bundle, collection, tmp_path):
-    def run(*more, out="gallery"):
+    def run(*more, out="gallery", model=("--model", bundle.path)):
         images, csv = collection
-        flags = {"--model": bundle.path, "--images": images, "--csv": csv}
+        flags = {"--images": images, "--csv": csv} | ({model[0]: model[1]} if model else {})
         flags |= {"--gallery": tmp_path / out, "--workers": 0, "--device": "cpu"}
         words = [str(word) for pair in flags.items() for word in pair]
         return index.main([*words, *more]), tmp_path / out
@@ -88,11 +91,54 @@ def test_descriptors_are_those_a_query_gets(build, bundle, collection):
     np.testing.assert_allclose(gallery.descriptors[row], encoding.descriptor, atol=2e-3)
 
 
+def test_a_place_model_describes_photos_as_it_is_tested(build, place_model, collection, capsys):
+    code, directory = build(model=("--place_model", place_model))
+    out = capsys.readouterr().out
+    assert code == 0
+    assert f"5 photos, {out.count('left out: ')} left out" in out
+    assert out.count("left out: ") == 3
+    for named in ("4.jpg", "gone.jpg", "7f/0b.jpg"):
+        assert named in out
+    held = load_place_model(place_model)
+    gallery = Gallery.open(directory, held.sha256, "place")
+    photos = gallery.photos(range(len(gallery)))
+    assert {photo["key"] for photo in photos} == {f"7f/{i}.jpg" for i in (0, 1, 2, 3, 5)}
+    assert all(photo["lat"] == 10 + int(photo["key"][3]) for photo in photos)
+    shown = PlacePhotos([collection[0] / photo["path"] for photo in photos], held.size)
+    expected = describe(held.embedder, shown)[:, 0]
+    np.testing.assert_allclose(gallery.descriptors, expected, atol=1e-3)
+    assert np.abs(expected - expected[0]).max() > 0.01, "photos that look alike show nothing"
+    assert (directory / "wrong_standouts_100m.json").is_file()
+
+
+def test_one_model_is_needed_and_a_second_one_is_named(build, bundle, place_model, capsys):
+    assert build(model=None)[0] == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert "--model" in err
+    assert "--place_model" in err
+    assert build("--place_model", str(place_model))[0] == 0
+    assert "--model is not used" in capsys.readouterr().err
+    header = json.loads((build(out="other")[1] / "gallery.json").read_text())
+    assert (header["descriptor_model"], header["model_sha256"]) == ("bundle", bundle.model_sha256)
+
+
+def test_a_place_model_without_a_readable_photo_is_one_line(build, place_model, collection, capsys):
+    for photo in (collection[0] / "7f").iterdir():
+        photo.write_bytes(b"no")
+    assert build(model=("--place_model", place_model))[0] == 2
+    assert "error: none of the photos can be used" in capsys.readouterr().err
+    assert build("--batch_size", "0", model=("--place_model", place_model))[0] == 2
+    assert "--batch_size must be 1 or more" in capsys.readouterr().err
+
+
 def test_an_existing_gallery_is_kept_unless_told_before_any_work(build, capsys, monkeypatch):
     _, directory = build()
     before = (directory / "descriptors.f16").stat().st_mtime_ns
     with monkeypatch.context() as patch:
-        patch.setattr(index, "predict", lambda *_: pytest.fail("described photos before refusing"))
+        patch.setattr(
+            index, "describe_photos", lambda *_: pytest.fail("described photos before refusing")
+        )
         assert build()[0] == 2
         assert "is a gallery already" in capsys.readouterr().err
         directory.with_name("other").mkdir()
@@ -109,10 +155,11 @@ def test_wrong_inputs_end_in_one_line(build, collection, tmp_path, capsys):
     assert build("--images", str(tmp_path / "none"))[0] == 2
     assert build("--csv", str(tmp_path / "none.csv"))[0] == 2
     assert build("--model", str(tmp_path / "none"))[0] == 2
+    assert build(model=("--place_model", tmp_path / "none"))[0] == 2
     (tmp_path / "empty.csv").write_text("IMG_ID,LAT\n")
     assert build("--csv", str(tmp_path / "empty.csv"))[0] == 2
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split()[0] for line in lines] == ["error:"] * 4
+    assert [line.split()[0] for line in lines] == ["error:"] * 5
     assert not (tmp_path / "gallery").exists()
 
 

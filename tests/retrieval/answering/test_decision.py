@@ -1,6 +1,7 @@
 """From an encoding to a fix: the gate, the area, the levels, the radius, the notes."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from partitioning import s2
 from partitioning.geodesy import haversine_km
 from partitioning.partition import LEVELS, build_partition
 from retrieval.answering.decision import Street, World, decide
+from retrieval.answering.reranking import Reranking
 from retrieval.area import cells_in_area, in_area
 from retrieval.gallery import Gallery
 
@@ -196,9 +198,10 @@ def test_a_mass_that_is_no_probability_is_refused(world, encode, mass):
         decide(encode(world, 1), world, mass=mass)
 
 
-def test_top_k_below_one_is_refused(world, street, encode):
-    with pytest.raises(ValueError, match="1 or more"):
-        decide(encode(world, 1), world, street, top_k=0)
+def test_top_k_below_one_is_refused(world, street, reranked_street, encode):
+    for searched_in in (street, reranked_street(2)):
+        with pytest.raises(ValueError, match="1 or more"):
+            decide(encode(world, 1), world, searched_in, top_k=0)
 
 
 def test_street_where_the_match_stands_out_else_cell_else_unknown(world, street, encode):
@@ -219,6 +222,69 @@ def test_street_where_the_match_stands_out_else_cell_else_unknown(world, street,
     encoding = encode(world, 4, 5, gap=0.1, descriptor=look)
     assert decide(encoding, doubtful, street).level == "unknown"
     assert decide(encode(world, 4, descriptor=same), doubtful, street).level == "street"
+
+
+class LastFirst:
+    """Finds each match more alike than the one before it."""
+
+    def maps(self, query):
+        return np.zeros((1, 1, 1), np.float32)
+
+    def scores(self, maps, paths):
+        return np.arange(len(paths), dtype=np.float64)
+
+
+@pytest.fixture
+def reranked_street(world, model_sha256):
+    """Two photos of one look in each of 40 cells, and a re-ranker that turns the order round."""
+
+    def make(top):
+        lat, lon = np.repeat(world.cells.lat[:40], 2), np.repeat(world.cells.lon[:40], 2)
+        looks = np.random.default_rng(2).standard_normal((40, DIM)).repeat(2, axis=0)
+        looks[1::2] += 0.02
+        facts = [{"key": f"g{i}", "path": f"{i}.jpg"} for i in range(80)]
+        gallery = Gallery.in_memory(looks, lat, lon, facts, model_sha256)
+        return Street(gallery, world, reranking=Reranking(LastFirst(), Path(), top))
+
+    return make
+
+
+def test_the_best_match_after_re_ranking_decides_by_its_own_score(world, reranked_street, encode):
+    street = reranked_street(2)
+    plain = Street(street.gallery, world)
+    look = np.asarray(street.gallery.descriptors[10], dtype=np.float64)
+    home = int(world.cells.assign_ids(street.gallery.leaf_ids[10:11])[0])
+    encoding = encode(world, home, 30, gap=0.1, descriptor=look)._replace(
+        maps=np.zeros((1, 1, 1), np.float32)
+    )
+    before, after = decide(encoding, world, plain), decide(encoding, world, street)
+    assert len(before.matches) == len(after.matches) == 4
+    expected = [before.matches[i] for i in (1, 0, 2, 3)]
+    assert list(after.matches) == expected, "each with the score that it was found by"
+    assert after.level == "street"
+    row = [p["key"] for p in street.gallery.photos(range(80))].index(after.matches[0].key)
+    standout = street.novelty.standout(encoding.descriptor, row, after.matches[0].score)
+    assert after.confidence == pytest.approx(1 - street.novelty.p_value(standout))
+    assert "the first 2 matches were re-ranked" in " ".join(after.notes)
+    assert before.notes == after.notes[:-1]
+    worst = decide(encoding, world, reranked_street(4))
+    assert worst.matches == before.matches[::-1]
+    assert worst.level == "cell", "the one that decides looks like wrong matches do"
+
+
+def test_matches_deeper_than_those_returned_can_come_up(world, reranked_street, encode):
+    encoding = encode(world, 4, 9, gap=0.1)._replace(maps=np.zeros((1, 1, 1), np.float32))
+    whole = decide(encoding, world, reranked_street(3))
+    assert len(whole.matches) == 4
+    one = decide(encoding, world, reranked_street(3), top_k=1)
+    assert one.matches == whole.matches[:1]
+
+
+def test_nothing_found_is_nothing_re_ranked(world, reranked_street, encode):
+    fix = decide(encode(world, 45), world, reranked_street(3))
+    assert fix.matches == ()
+    assert "holds no photo inside the region" in fix.notes[-1]
+    assert "re-ranked" not in " ".join(fix.notes)
 
 
 def test_a_gallery_too_small_to_judge_says_so(world, street_at, encode):
