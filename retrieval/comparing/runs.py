@@ -128,7 +128,8 @@ class Runs:
         if (model / "config.json").is_file():
             return
         toy = method.toy if self.scale else ""
-        flags = f"{method.train} {self.flags} {toy} {self.last_flags}".split()
+        given = f"{self.flags} {toy} {self.last_flags}".split()
+        flags = [*self.filled(method.train, name), *given]
         resume = ["--resume"] * any((model / "checkpoints").glob("step*.ckpt"))
         words = ["--data", data, "--out", str(model), *flags, *self._machine, *resume]
         self._command(name, "train", ["retrieval.train", *words])
@@ -136,7 +137,9 @@ class Runs:
     def _prepare(self, name: str, step: Step) -> None:
         """Run a command that comes first."""
         module, *words = self.filled(step.command, name)
-        done = self.folder(name) / f"{module}.done"
+        is_subcommand = bool(words) and not words[0].startswith("-")
+        what = f"{module}.{words[0]}" if is_subcommand else module
+        done = self.folder(name) / f"{what}.done"
         if done.is_file():
             return
         if importlib.util.find_spec(module) is None:

@@ -66,6 +66,29 @@ def test_the_flags_of_a_row_are_flags_of_the_commands(name):
     parse([*words, "--data", "city"])
 
 
+def test_unit_is_trained_and_then_translates(city, commands, tmp_path):
+    """Two steps of one module, each done once; then the copy is trained on too."""
+    from models.unit import parse
+
+    runs = Runs(tmp_path, Sets(city), FAST_FLAGS, "", "fast", "cpu")
+    (tmp_path / "methods" / "resnetvlad" / "model").mkdir(parents=True)
+    (tmp_path / "methods" / "resnetvlad" / "model" / "config.json").write_text("{}")
+    for _ in range(2):
+        runs.run("+night_copy")
+    words = [words[:2] for words in commands]
+    assert words[:3] == [
+        ["models.unit", "train"],
+        ["models.unit", "translate"],
+        ["retrieval.train", "--data"],
+    ]
+    assert len(words) == 3 + 2  # and two tests
+    for command in commands[:2]:
+        parse(command[1:])
+    folder = tmp_path / "methods" / "night_copy"
+    assert commands[2][commands[2].index("--extra_data") + 1] == str(folder / "night")
+    assert (folder / "models.unit.train.done").is_file()
+
+
 @pytest.fixture(scope="module")
 def city(tmp_path_factory):
     return make_toy_sets(tmp_path_factory.mktemp("sets"), is_fast=True, wanted=set()).city
