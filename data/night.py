@@ -31,6 +31,7 @@ Night = Callable[[Tensor, torch.Generator], Tensor]
 SKY_LUMA = (0.45, 0.75)  # values from which on something high up may be, and surely is, sky
 LAMP_HEIGHTS = (0.05, 0.6)  # of the picture's height, from the top: street lamps and windows
 LAMP_CORES, LAMP_REACHES = (0.004, 0.012), (0.08, 0.25)  # shares of the picture's longer side
+MOST_LAMPS = 1000
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,10 @@ class PhysicalNight:
     def __post_init__(self) -> None:
         _check_ranges(self, ("sky",), 0, 1)
         _check_ranges(self, ("kelvin", "lamp_kelvin"), COOLEST_K, HOTTEST_K)
-        _check_ranges(self, ("lamps", "lamp_strength", "read_noise"), 0, float("inf"))
+        _check_ranges(self, ("lamp_strength", "read_noise"), 0, float("inf"))
+        _check_ranges(self, ("lamps",), 0, MOST_LAMPS)
+        if any(count != int(count) for count in self.lamps):
+            raise ValueError(f"lamps must be whole numbers, got {self.lamps}")
         _check_ranges(self, ("full_well",), 1, float("inf"))
         _check_ranges(self, ("stops",), -20, 0)
 
@@ -124,7 +128,7 @@ class PhysicalNight:
     def _hung(self, generator: torch.Generator) -> "Lamps":
         """Draw lamps."""
         least, most = self.lamps
-        count = int(torch.randint(least, most + 1, (), generator=generator))
+        count = int(torch.randint(int(least), int(most) + 1, (), generator=generator))
         draws = torch.rand(count, 6, generator=generator)
         bounds = torch.tensor(
             [LAMP_HEIGHTS, (0, 1), LAMP_CORES, LAMP_REACHES, self.lamp_strength, self.lamp_kelvin]

@@ -152,7 +152,7 @@ METHODS: dict[str, Method] = {
         prepare=(
             Step(
                 "retrieval.train_geowarp --model {base} --data {city} --out {folder}/warp",
-                "--bank 24 --optimizer adam --lr 1e-3 --schedule cosine --epochs 4 "
+                "--bank 24 --optimizer adam --lr 1e-3 --schedule cosine --epochs 3 "
                 "--iterations_per_epoch 100",
                 "--epochs 1 --iterations_per_epoch 2 --train_batch 2",
                 "warp",

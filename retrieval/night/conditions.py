@@ -1,5 +1,6 @@
 """Which queries were taken by night: what their names say, else how bright they are.
 
+A night copy that the report makes itself is neither: its condition is `COPIED`.
 A timestamp in a name is not asked: when it gets dark depends on season and place, and most sets
 keep the month only.
 """
@@ -20,8 +21,9 @@ from data.transforms import LUMA
 
 WAYS = ("auto", "note", "luminance")
 CONDITIONS = ("day", "night")
+COPIED = "SYNTHETIC night"  # a query by day, turned night
 NIGHT_BELOW = 0.08  # mean linear luminance; white is 1
-PROVENANCE = "provenance.json"  # of models/translation/translate.py
+PROVENANCE = "provenance.json"  # of models/translation/translate.py, setup/make_night.py
 
 
 class Conditions(NamedTuple):
@@ -45,7 +47,7 @@ def conditions_of(
 
     Args:
         queries: Files, named as data/place_sets/names.py.
-        data: The set; a translated copy says its light in provenance.json.
+        data: The set; a night copy says its light in provenance.json.
         way: note: day or night must be a word of each name's note; luminance: measured; auto: the
             set's provenance, else the notes where all have one, else measured.
         night_below: Mean linear luminance from which down a photo counts as night.
@@ -58,8 +60,8 @@ def conditions_of(
             f"--by must be one of {', '.join(WAYS)}, --night_below in 0..1, got {way!r} and "
             f"{night_below:g}"
         )
-    copied = _light_of_copy(data)
-    synthetic = f"the photos are a translated, SYNTHETIC {copied}" if copied else _made_up(queries)
+    copied, mark = _light_of_copy(data)
+    synthetic = "; ".join(said for said in (mark, _made_up(queries)) if said)
     if copied and way == "auto":
         names = np.full(len(queries), copied)
         return Conditions(names, f"all are {copied}, says {PROVENANCE}", synthetic)
@@ -91,19 +93,37 @@ def _measured(path: Path, night_below: float) -> str:
 
 
 def _noted(path: Path) -> str:
-    words = PlaceName.parse(path.name).note.split("_")
+    try:
+        words = PlaceName.parse(path.name).note.split("_")
+    except ValueError:  # photos of named places have no positions in their names
+        return ""
     return next((name for name in CONDITIONS if name in words), "")
 
 
-def _light_of_copy(data: Path) -> str:
+def _light_of_copy(data: Path) -> tuple[str, str]:
+    """Light of a night copy and what is synthetic about it; "" twice where it is none."""
     try:
         facts = json.loads((data / PROVENANCE).read_text())
     except (OSError, ValueError):
-        return ""
-    light = facts.get("light") if isinstance(facts, dict) else None
-    return light if light in CONDITIONS else ""
+        return "", ""
+    if not isinstance(facts, dict):
+        return "", ""
+    made = facts["done"] if isinstance(facts.get("done"), dict) else facts
+    light = made.get("light")
+    if light not in CONDITIONS:
+        return "", ""
+    if made.get("made_by") == "setup.make_night":
+        return light, f"the queries are by {facts.get('mark', 'SYNTHETIC night')}"
+    return light, f"the photos are a translated, SYNTHETIC {light}"
 
 
 def _made_up(queries: Sequence[Path]) -> str:
-    is_toy = all(PlaceName.parse(path.name).pano_id.startswith("toy") for path in queries)
+    is_toy = all(_pano_id(path).startswith("toy") for path in queries)
     return "the town is made up: SYNTHETIC photos" if is_toy else ""
+
+
+def _pano_id(path: Path) -> str:
+    try:
+        return PlaceName.parse(path.name).pano_id
+    except ValueError:
+        return ""

@@ -1,5 +1,6 @@
 """The day-and-night report on a made-up town, and how day is told from night."""
 
+import csv
 import json
 
 import numpy as np
@@ -12,11 +13,15 @@ from data.place_sets.names import PlaceName
 from data.places import read_places
 from data.toy.city import make_toy_city
 from models.places.embedder import Embedder, EmbedderSettings
-from models.places.place_model import save_place_model
+from models.places.place_model import load_place_model, save_place_model
 from retrieval.descriptor_cache import Engine
-from retrieval.night.conditions import conditions_of, luminance
-from retrieval.night_report import main, named_models
-from retrieval.testing import evaluation as place_evaluation
+from retrieval.nearest import Nearest
+from retrieval.night import ranks as night_ranks
+from retrieval.night.conditions import COPIED, conditions_of, luminance
+from retrieval.night.models import known_as, load_models, named_models
+from retrieval.night_report import main
+from retrieval.testing.evaluation import Job, evaluate
+from retrieval.testing.place_search import SearchSettings
 from retrieval.train import build_rounds
 from retrieval.train import main as train
 from retrieval.training.recipe import PlaceRecipe
@@ -54,8 +59,13 @@ def test_the_report_agrees_with_the_test_and_is_made_once(
     assert "the town is made up: SYNTHETIC photos" in printed
     assert "told apart by the note in their names" in printed
     report = json.loads((out / "night.json").read_text())
+    for model in models:
+        name, _, folder = model.partition("=")
+        job = Job(town, tmp_path / name)
+        evaluate(load_place_model(folder), job, SearchSettings(), Engine())
+        assert (out / name / "predictions.csv").is_file()
     for row in report["rows"]:
-        tested = json.loads((out / row["model"] / "recalls.json").read_text())
+        tested = json.loads((tmp_path / row["model"] / "recalls.json").read_text())
         of_test = tested["by_condition"] | {"all": tested["recalls"]}
         for k in ("R@1", "R@20"):
             assert row["recalls"][k] == of_test[row["queries"]][k]
@@ -64,13 +74,80 @@ def test_the_report_agrees_with_the_test_and_is_made_once(
     def again(*arguments):
         raise AssertionError("tested again")
 
-    monkeypatch.setattr(place_evaluation, "evaluate", again)
+    monkeypatch.setattr(night_ranks, "search_places", again)
     first = (out / "night.md").read_text()
     assert run(town, models, out) == 0
     assert "kept from" in capsys.readouterr().err
     assert (out / "night.md").read_text() == first
     with pytest.raises(AssertionError, match="tested again"):  # another radius is another test
-        run(town, models, out, "--radius_m", "30")
+        run(town, models, out, "--radius_m", "60")
+
+
+def test_queries_by_day_are_asked_again_by_synthetic_night(town, models, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(town, models, out, "--night_copy", "physical") == 0
+    printed = capsys.readouterr().out
+    assert "SYNTHETIC night is no photograph but day photos darkened" in printed
+    copies = sorted((out / "night_copies").rglob("*.jpg"))
+    paths = read_places(town, "test", drop_without_positive=True).queries.paths
+    by_day = [path for path in paths if "@day@" in path.name]
+    assert [copy.name for copy in copies] == [f"night_{path.name}" for path in by_day]
+    for copy, photo in zip(copies, by_day, strict=True):
+        assert luminance(np.array(Image.open(copy))) < luminance(np.array(Image.open(photo))) / 2
+    report = json.loads((out / "night.json").read_text())
+    counts = {row["queries"]: row["recalls"]["R@1"]["n"] for row in report["rows"]}
+    nights = len(paths) - len(by_day)
+    assert counts == {"day": len(by_day), "night": nights, COPIED: len(by_day), "all": len(paths)}
+    for name in ("before", "after"):
+        at = {row["queries"]: row["recalls"]["R@5"]["hits"] for row in report["rows"]
+              if row["model"] == name}  # fmt: skip
+        cost = report["night_minus_day"][name]["R@5"]
+        assert cost["only_b"] - cost["only_a"] == at[COPIED] - at["day"]
+        rows = (out / name / "predictions.csv").read_text()
+        assert f"night_{by_day[0].name}" in rows
+    assert run(town, models, out, "--night_copy", "smart") == 2
+    assert "was begun otherwise" in capsys.readouterr().err
+
+
+def test_photos_of_named_places_ask_each_other_but_never_find_themselves(models, tmp_path, capsys):
+    random, folder = np.random.default_rng(0), tmp_path / "img"
+    folder.mkdir()
+    rows = ["img_id,place"]
+    for place in ("a", "b", "c"):
+        blocks = random.integers(120, 256, (4, 4, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+        for number in range(2):
+            Image.fromarray(np.roll(blocks, 2 * number, axis=1)).save(
+                folder / f"{place}{number}.png"
+            )
+            rows.append(f"{place}{number},{place}")
+    rows.append("alone,d")
+    Image.fromarray(blocks).save(folder / "alone.png")
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    flags = ["--labels", str(tmp_path / "labels.csv"), "--images", str(folder), "--but", "alone"]
+    flags += ["--output", str(tmp_path / "out"), "--night_copy", "physical", "--device", "cpu"]
+    assert main([*flags, "--models", models[0]]) == 0
+    printed = capsys.readouterr().out
+    assert "| by night minus by day | n |" in printed
+    report = json.loads((tmp_path / "out" / "night.json").read_text())
+    assert [(row["queries"], row["recalls"]["R@1"]["n"]) for row in report["rows"]] == [
+        ("day", 6), (COPIED, 6),
+    ]  # fmt: skip
+    found = csv.DictReader((tmp_path / "out" / "before" / "predictions.csv").open())
+    assert all(row["query"].removeprefix("night_") != row["photo"] for row in found)
+
+
+def test_a_model_may_be_untrained():
+    model = load_models({"frozen": "efficientnet_lite0:spoc"})["frozen"]
+    assert known_as(model) == "untrained efficientnet_lite0 spoc"
+    assert model.embedder.settings.aggregation == "spoc"
+
+
+def test_a_querys_own_photo_is_no_answer_wherever_it_stands():
+    rows = np.array([[5, 3, 1], [3, 5, 1], [2, 1, -1]])
+    found = night_ranks.without_own(Nearest(rows, rows.astype(np.float32)), np.array([5, 9, -1]), 2)
+    assert found.rows.tolist() == [[3, 1], [3, 5], [2, 1]]
+    alone = Nearest(np.array([[4, -1]]), np.zeros((1, 2), np.float32))
+    assert night_ranks.without_own(alone, np.array([4]), 2).rows.tolist() == [[-1, -1]]
 
 
 def test_refusals_say_what_to_do(town, models, tmp_path, capsys):
@@ -82,6 +159,12 @@ def test_refusals_say_what_to_do(town, models, tmp_path, capsys):
     assert "not of the form NAME=DIR" in error(of=["runs/a"])
     assert "--night_below in 0..1" in error("--night_below", "2")
     assert "no query has a photo" in error("--radius_m", "0.001")
+    assert "clusters of a training set" in error(of=["a=efficientnet_lite0:netvlad"])
+    with pytest.raises(SystemExit):
+        error("--labels", "a.csv")
+    assert "give --data, or --labels and --images" in capsys.readouterr().err
+    all_night = ["--by", "luminance", "--night_below", "0.99", "--night_copy", "smart"]
+    assert "no query by day to turn night" in error(*all_night)
     for wrong in (["../a=b"], ["=b"], ["a="], ["a=b", "a=c"]):
         with pytest.raises(ValueError, match="--models"):
             named_models(wrong)
@@ -140,6 +223,11 @@ def test_a_translated_copy_is_night_whatever_its_names_say(tmp_path):
     found = conditions_of(paths, tmp_path)
     assert found.names.tolist() == ["night", "night"]
     assert "SYNTHETIC night" in found.synthetic
+    made = {"done": {"made_by": "setup.make_night", "light": "night"}, "mark": "SYNTHETIC night x"}
+    (tmp_path / "provenance.json").write_text(json.dumps(made))
+    found = conditions_of(paths, tmp_path)
+    assert found.names.tolist() == ["night", "night"]
+    assert "SYNTHETIC night x" in found.synthetic
     (tmp_path / "provenance.json").write_text("[1")
     assert conditions_of(paths, tmp_path).names.tolist() == ["day", "day"]
 

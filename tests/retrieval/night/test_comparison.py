@@ -6,12 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from retrieval.night.comparison import (
-    compare_by_condition,
-    markdown,
-    verdicts,
-    write_night_report,
-)
+from retrieval.night.comparison import compare_by_condition, cost_of_night
+from retrieval.night.conditions import COPIED
+from retrieval.night.page import cost_verdicts, markdown, verdicts, write_night_report
 from retrieval.night.plot import draw_night
 
 NAMES = np.array(["day"] * 60 + ["night"] * 60 + [""] * 3)
@@ -76,6 +73,22 @@ def test_words_keep_to_the_interval(rows):
     assert "plain finds fewer than night" in verdicts(worse, 1)[0]
 
 
+def test_a_difference_is_clear_where_interval_and_exact_test_agree():
+    """Seven of 24 lost and one won: the interval leaves 0 out, the exact test does not."""
+    pairs = np.stack([np.arange(24), np.arange(24, 48)], axis=1)
+    day, night = np.zeros(24, int), np.zeros(24, int)
+    night[:7], day[7] = -1, -1
+    cost = cost_of_night({"a": np.r_[day, night]}, pairs, (1,))
+    d = cost[0].differences[1]
+    assert d.high < 0
+    assert d.p > 0.05
+    assert "no clear difference" in cost_verdicts(cost, 1)[0]
+    night[:12] = -1
+    night[7] = 0
+    cost = cost_of_night({"a": np.r_[day, night]}, pairs, (1,))
+    assert "a finds fewer by SYNTHETIC night than by day" in cost_verdicts(cost, 1)[0]
+
+
 def test_few_queries_are_called_few():
     few = compare_by_condition({"a": np.zeros(9, int), "b": np.zeros(9, int)}, NAMES[:9], (1,))
     assert verdicts(few, 1) == [
@@ -99,6 +112,47 @@ def test_the_report_holds_what_was_counted(rows, tmp_path):
     assert text.count("\n| ") == len(rows)
     assert "Each p is of a single test; 4 were made." in text
     assert "- data: somewhere" in text
+
+
+@pytest.fixture
+def copied():
+    """40 queries by day, half of which the night copies behind them lose."""
+    names = np.array(["day"] * 40 + [COPIED] * 40)
+    ranks = {"a": np.r_[np.zeros(40, int), np.tile([0, 3], 20)], "b": np.zeros(80, int)}
+    return ranks, names, np.stack([np.arange(40), np.arange(40, 80)], axis=1)
+
+
+def test_what_night_costs_is_counted_pair_by_pair(copied, tmp_path):
+    ranks, names, pairs = copied
+    rows, costs = compare_by_condition(ranks, names, (1, 5)), cost_of_night(ranks, pairs, (1, 5))
+    for cost in costs:
+        for k, d in cost.differences.items():
+            right = [(0 <= ranks[cost.model][i] < k, 0 <= ranks[cost.model][j] < k)
+                     for i, j in pairs]  # fmt: skip
+            counts = right.count((True, False)), right.count((False, True))
+            assert (d.photos, d.only_a, d.only_b) == (40, *counts)
+    said = cost_verdicts(costs, 1)
+    assert "a finds fewer by SYNTHETIC night than by day: -50.0 points" in said[0]
+    assert "no clear difference between day and SYNTHETIC night for b: +0.0" in said[1]
+    write_night_report(tmp_path, rows, {}, costs)
+    text = (tmp_path / "night.md").read_text()
+    assert "| by night minus by day | n | R@1 | R@5 |" in text
+    plain = json.loads((tmp_path / "night.json").read_text())
+    assert plain["night_minus_day"]["a"]["R@1"]["difference"] == -50
+    assert cost_of_night(ranks, pairs[:0], (1,)) == []
+
+
+def test_copies_never_count_twice(copied):
+    ranks, names, _ = copied
+    rows = compare_by_condition(ranks, names, (1,))
+    assert [(row.condition, row.shares[1].n) for row in rows] == [("day", 40)] * 2 + [
+        (COPIED, 40)
+    ] * 2
+    more = {model: np.r_[found, 0] for model, found in ranks.items()}
+    rows = compare_by_condition(more, np.append(names, "night"), (1,))
+    assert {row.condition: row.shares[1].n for row in rows} == {
+        "day": 40, "night": 1, COPIED: 40, "all": 41,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("models", [1, 3])
