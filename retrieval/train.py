@@ -242,12 +242,11 @@ def say(text: str) -> None:
 
 
 def _made_town(recipe: PlaceRecipe) -> PlaceRecipe:
-    """The recipe made small, on a made-up town in `out` where no data are given."""
+    """The recipe, on a made-up town in `out` where no data are given."""
     from dataclasses import replace
 
     from data.toy.city import make_toy_city
 
-    recipe = recipe.made_fast()
     if recipe.data:
         return recipe
     town = Path(recipe.out) / "toy_city"

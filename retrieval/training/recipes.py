@@ -100,6 +100,8 @@ RECIPES: dict[str, Callable[[], PlaceRecipe]] = {
 def add_recipe_flags(parser: argparse.ArgumentParser, arguments: list[str] | None = None) -> None:
     """Add --recipe and a flag for each setting, whose default is that of the recipe.
 
+    --fast changes defaults as well: a flag that is given is kept.
+
     Args:
         parser: To add to.
         arguments: The command line; None takes the program's.
@@ -107,6 +109,8 @@ def add_recipe_flags(parser: argparse.ArgumentParser, arguments: list[str] | Non
     first = argparse.ArgumentParser(parser.prog, add_help=False, allow_abbrev=False)
     named = {"choices": RECIPES, "default": "default", "help": "named run, the others' defaults"}
     first.add_argument("--recipe", **named)  # type: ignore[arg-type]
-    recipe = first.parse_known_args(arguments)[0].recipe
+    first.add_argument("--fast", action="store_true")
+    given = first.parse_known_args(arguments)[0]
+    recipe = RECIPES[given.recipe]()
     parser.add_argument("--recipe", **named)  # type: ignore[arg-type]
-    add_flags(parser, defaults=RECIPES[recipe]())
+    add_flags(parser, defaults=recipe.made_fast() if given.fast else recipe)

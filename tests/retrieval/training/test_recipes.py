@@ -41,6 +41,12 @@ def test_single_flags_override_a_recipe():
     assert parsed() == PlaceRecipe()
 
 
+def test_a_flag_that_is_given_beside_fast_is_kept():
+    recipe = parsed("--fast", "--recipe", "resnetvlad", "--epochs", "3")
+    assert (recipe.epochs, recipe.backbone, recipe.img_size) == (3, "resnet18", (48, 64))
+    assert recipe == replace(RECIPES["resnetvlad"]().made_fast(), fast=True, epochs=3)
+
+
 def test_an_unknown_recipe_is_refused_with_those_known(capsys):
     with pytest.raises(SystemExit):
         parsed("--recipe", "supervlad")
