@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import track
 
-from data.photos.journal import PhotoJournal
+from data.photos.journal import PhotoJournal, stamp_of
 from partitioning.atomic_file import atomic_path
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def label(
     """
     names = {path: path.relative_to(folder).as_posix() for path in paths}
     # Before they are measured: a photo that changes meanwhile is measured again next time.
-    files = {path: _file_facts(path) for path in paths}
+    files = {path: stamp_of(path) for path in paths}
     header = {"photos": str(folder.resolve()), "shares by": source.source}
     with PhotoJournal(journal, header) as known:
         left = [p for p, name in names.items() if known.facts.get(name, {}).get("file") != files[p]]
@@ -120,15 +120,6 @@ def label(
             file = files[one.path]
             known.note(names[one.path], share=one.share, error=one.error, file=file)
         return {path: known.facts[name]["share"] for path, name in names.items()}
-
-
-def _file_facts(path: Path) -> list[int]:
-    """Size, bytes, and time of the last change, ns; nothing of a file that cannot be asked."""
-    try:
-        found = path.stat()
-    except OSError:  # why, the source says when it reads the photo
-        return []
-    return [found.st_size, found.st_mtime_ns]
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -7,7 +7,6 @@ Places: Zhou et al., 2017 (https://doi.org/10.1109/TPAMI.2017.2723009). What for
 models/scenes/checkpoints.py; how scenes are summed up: data/places365.py.
 """
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -20,6 +19,7 @@ from data.places365 import NUM_PLACES
 from data.transforms import EvalTransform, normalize
 from models.devices import pick_device
 from models.scenes.checkpoints import Checkpoint, Input, read_checkpoint
+from models.weights import fingerprint
 
 Pixels = NDArray[np.uint8]
 
@@ -56,11 +56,7 @@ class SceneClassifier:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the network's weights, whatever file they came from."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self._network.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
-        return digest.hexdigest()
+        return fingerprint(self._network)
 
     def probabilities(self, photos: Sequence[Pixels], batch: int = 32) -> NDArray[np.float32]:
         """Classify photos.

@@ -5,7 +5,6 @@ weights and `preprocessor_config.json`. Weights are read as data only: safetenso
 weights-only reader for the older `.bin`; code that comes with a model is never run.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATI
 
 from data.seg_maps.classes import SegClasses
 from models.segmentation.palette import palette
+from models.weights import fingerprint
 
 MOST_CLASSES = 255  # 255 itself is left to pixels without a class, as the data sets have it
 MASK_FAMILIES = ("mask2former", "maskformer")
@@ -85,15 +85,6 @@ def class_names(name: str, config: Any) -> tuple[str, ...]:
     if sorted(names) != list(range(len(names))):
         raise ValueError(f"{name}: id2label in its config.json leaves out numbers; name them all")
     return tuple(names[number] for number in range(len(names)))
-
-
-def fingerprint(model: torch.nn.Module) -> str:
-    """SHA-256 of a network's weights, whatever file they came from."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _check_folder(name: str) -> None:

@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save
 
 from data.panorama import even_yaws_deg, undistort_batch, vertical_fov_deg
 from data.panoramas.cut import BAND_HEIGHT_DEG, BAND_PITCH_DEG, plain_cut
 from data.panoramas.file import height_for, read_panorama
 from data.panoramas.listing import Source
 from models.places.embedder import Embedder, EmbedderSettings
+from models.weights import fingerprint
 from partitioning.atomic_file import atomic_path
 from retrieval.bars import bar
 from retrieval.descriptor_cache import Engine, in_evaluation, normal
@@ -82,7 +82,7 @@ def describe_panoramas(
         ImageError: one cannot be read.
         OSError: `folder` cannot be written to.
     """
-    found, model = [], (embedder.settings, weights_sha256(embedder))
+    found, model = [], (embedder.settings, fingerprint(embedder))
     with bar("panoramas", len(sources)) as advance, torch.inference_mode(), in_evaluation(embedder):
         for source in sources:
             path = folder / f"{_digest(source, views, model)}.npy"
@@ -131,12 +131,6 @@ def _described(
     batches = torch.from_numpy(pictures).permute(0, 3, 1, 2).split(engine.batch)
     found = [embedder(normal(batch, embedder, engine.device)).float().cpu() for batch in batches]
     return torch.cat(found).numpy()
-
-
-def weights_sha256(embedder: Embedder) -> str:
-    """Hash the weights; of a place model that was read, it is its file's."""
-    weights = {name: value.contiguous() for name, value in embedder.state_dict().items()}
-    return hashlib.sha256(save(weights)).hexdigest()
 
 
 def _digest(source: Source, views: Views, model: tuple[EmbedderSettings, str]) -> str:
