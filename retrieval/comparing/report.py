@@ -107,7 +107,8 @@ def sentences(rows: list[Row]) -> list[str]:
             "difference that so many queries could tell from chance. They say what other queries "
             "would do; one training of each row was run."
         )
-    return said
+    total, count = sum(row.minutes for row in rows), len(rows)
+    return [*said, f"All {count} rows together took {total:.0f} minutes, the sets' making aside."]
 
 
 def draw(path: Path, rows: list[Row], title: str) -> None:
