@@ -32,6 +32,11 @@ def refuse_other_photos(run: Path, before: Mapping[str, str], now: Mapping[str, 
     Raises:
         ValueError: a part differs; the message says which, and the way out.
     """
+    if not before:
+        raise ValueError(
+            f"{run} was begun by a version that did not note its photos, so that nobody can say "
+            "whether they are the same: start anew in another --out"
+        )
     changed = [
         f"{part}: {before.get(part, 'not noted')}, now {photos}"
         for part, photos in now.items()

@@ -119,6 +119,8 @@ def region(posterior: FloatArray, threshold: float, reach: bool = False) -> IntA
             threshold that is a mass itself, not a calibrated score, needs it.
     """
     order = np.argsort(-posterior, kind="stable")
+    if reach and threshold >= 1:
+        return order  # all that there is, however small: sums of floats end before
     mass = np.cumsum(posterior[order])
     inside = mass < threshold - 1e-9 if reach else mass <= threshold + 1e-9
     return order[: max(1, int(inside.sum()) + (reach and not inside.all()))]

@@ -20,6 +20,8 @@ from retrieval.descriptor_cache import Engine
 from retrieval.geowarp.reranker import quick, scores_of_maps
 from retrieval.geowarp.views import shown_to
 
+BATCH = 16  # candidates at a time, whatever number is asked for
+
 
 class DenseMatcher:
     """A GeoWarp that compares one photo with a few others.
@@ -55,7 +57,7 @@ class DenseMatcher:
         photos, every = PlacePhotos(paths, self._size), range(len(paths))
         scores = np.full(len(paths), np.nan)
         with torch.inference_mode():
-            for members, pictures in photos.batches(every, len(paths)):
+            for members, pictures in photos.batches(every, BATCH):
                 found = scores_of_maps(
                     self._model, torch.from_numpy(maps)[None], self._maps(pictures)
                 )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from data.images import Pixels, decode_rgb, read_bytes
 
 
@@ -31,7 +33,7 @@ class Query:
         if isinstance(photo, (str, Path)):
             return cls(read_bytes(photo), str(photo))
         if photo.ndim == 3 and photo.shape[2] == 3 and photo.dtype == "uint8" and photo.size:
-            return cls(photo)
+            return cls(np.ascontiguousarray(photo))  # torch takes no view that runs backwards
         raise ValueError(f"pixels must be uint8 (H, W, 3), not {photo.dtype} {photo.shape}")
 
     def pixels(self, min_side: int = 0) -> Pixels:

@@ -23,7 +23,7 @@ class Row(NamedTuple):
 
     Attributes:
         model: Its name.
-        condition: day, night, SYNTHETIC night (copies of those by day), or all but such copies.
+        condition: day, night, SYNTHETIC night (copies of photos by day), or all but such copies.
         shares: k -> recall.
         differences: k -> it minus the first model; none of the first itself.
     """
@@ -56,14 +56,15 @@ def compare_by_condition(ranks: Ranks, names: NDArray[np.str_], depths: Sequence
 
     Returns:
         A row for each model and condition that has a query. All is left out where there are copies
-        and it would be those by day once more.
+        and it would be those by day, or those by night, once more.
     """
     rows = []
     first = next(iter(ranks))
     is_copy = names == COPIED
     for condition in (*CONDITIONS, COPIED, "all"):
         chosen = ~is_copy if condition == "all" else names == condition
-        is_again = condition == "all" and is_copy.any() and (names[chosen] == "day").all()
+        is_one = any((names[chosen] == one).all() for one in CONDITIONS)
+        is_again = condition == "all" and is_copy.any() and is_one
         if not chosen.any() or is_again:
             continue
         for model, found in ranks.items():

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.night_photos import NightMaker, write_nights
-from data.photos.journal import PhotoJournal
+from data.photos.journal import PhotoJournal, remove_made
 from data.places import Photos, Places
 from retrieval.bars import bar
 from retrieval.night.conditions import COPIED
@@ -79,8 +79,8 @@ def with_night_copies(asked: Asked, folder: Path, maker: NightMaker, workers: in
 
     Args:
         asked: With the condition of each query.
-        folder: For the copies; those that are there already stay. A photo that cannot be read
-            has none.
+        folder: For the copies; those that are there already stay, but for those of photos that
+            ask no more. A photo that cannot be read has none.
         maker: Of the nights.
         workers: Threads.
 
@@ -123,6 +123,9 @@ def _written(
         PhotoJournal(folder / JOURNAL, maker.plain()) as journal,
         bar("turning queries night", len(photos)) as advance,
     ):
+        for name in journal.facts.keys() - photos:  # withdrawn photos are not kept as copies
+            remove_made(folder, name)
+            journal.forget(name)
         for name, why in write_nights(photos, maker, journal, workers):
             copies.append(None if why else photos[name][1])
             advance(1)

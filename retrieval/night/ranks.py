@@ -20,6 +20,7 @@ from retrieval.testing.place_search import SearchSettings, search_places
 from retrieval.testing.prediction_files import Searched, write_predictions
 
 RANKS, PREDICTIONS = "ranks.json", "predictions.csv"
+DESCRIPTORS = "night_descriptors"  # not the folder where `retrieval.test` keeps its own
 MOST_LISTED = 5
 
 
@@ -52,7 +53,7 @@ def ranks_of(
         return kept
     embedder = model.embedder.to(engine.device).eval()
     settings = SearchSettings(depth=depth + 1)  # one more: a query may find itself
-    described = folder / "descriptors"
+    described = folder / DESCRIPTORS
     answers = search_places(
         embedder, asked.database, asked.queries, model.size, described, settings, engine
     )

@@ -18,6 +18,7 @@ from data.place_sets.names import PlaceName
 from data.places import Photos
 from partitioning.atomic_file import atomic_path
 from retrieval.evaluate import Share, bootstrap_interval, first_hits, recall_of_ranks
+from retrieval.night.conditions import COPIED, condition_of_note
 
 AVERAGED = (1, 5, 10, 20)
 MOST_CONDITIONS = 8  # words of notes; more are no conditions but remarks
@@ -44,7 +45,7 @@ class Recalls(NamedTuple):
 
     Attributes:
         of_all: k -> share of the queries that have a positive.
-        by_condition: Word of the queries' notes (day, night, ...) -> likewise.
+        by_condition: Word of the queries' notes (day, night, SYNTHETIC night, ...) -> likewise.
         without_positive: Queries that nothing of the database can answer, left out above. The
             public benchmark counts them as missed: see `counted_as_missed`.
         queries: Number of all queries.
@@ -95,7 +96,7 @@ def measure(
     ranks = first_hits(rows[asked], [positives[i] for i in asked])
     conditions = _conditions(queries)[asked] if queries else np.full(len(asked), "")
     names = sorted(set(conditions.tolist()))
-    if not 1 < len(names) <= MOST_CONDITIONS:
+    if len(names) > MOST_CONDITIONS or (len(names) == 1 and names != [COPIED]):
         names = []
     by_condition = {
         name or "no note": recall_of_ranks(ranks[conditions == name], depths) for name in names
@@ -194,4 +195,7 @@ def _short(value: Any) -> Any:
 
 
 def _conditions(queries: Photos) -> NDArray[np.str_]:
-    return np.array([PlaceName.parse(path.name).note.split("_")[0] for path in queries.paths])
+    notes = [PlaceName.parse(path.name).note for path in queries.paths]
+    return np.array(
+        [COPIED if condition_of_note(note) == COPIED else note.split("_")[0] for note in notes]
+    )

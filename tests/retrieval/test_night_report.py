@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from data.night_photos import NightMaker
 from data.place_sets.augmentation import Augmentation
 from data.place_sets.names import PlaceName
 from data.places import read_places
@@ -19,6 +20,7 @@ from retrieval.nearest import Nearest
 from retrieval.night import ranks as night_ranks
 from retrieval.night.conditions import COPIED, conditions_of, luminance
 from retrieval.night.models import known_as, load_models, named_models
+from retrieval.night.queries import Asked, with_night_copies
 from retrieval.night_report import main
 from retrieval.testing.evaluation import Job, evaluate
 from retrieval.testing.place_search import SearchSettings
@@ -54,7 +56,12 @@ def test_the_report_agrees_with_the_test_and_is_made_once(
     town, models, tmp_path, capsys, monkeypatch
 ):
     out = tmp_path / "out"
+    kept = out / "before" / "descriptors" / "database.npy"  # as retrieval.test leaves it
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"kept")
     assert run(town, models, out) == 0
+    assert kept.read_bytes() == b"kept"
+    assert not list(out.rglob("*.npy"))[1:]
     printed = capsys.readouterr().out
     assert "the town is made up: SYNTHETIC photos" in printed
     assert "told apart by the note in their names" in printed
@@ -223,13 +230,49 @@ def test_a_translated_copy_is_night_whatever_its_names_say(tmp_path):
     found = conditions_of(paths, tmp_path)
     assert found.names.tolist() == ["night", "night"]
     assert "SYNTHETIC night" in found.synthetic
-    made = {"done": {"made_by": "setup.make_night", "light": "night"}, "mark": "SYNTHETIC night x"}
-    (tmp_path / "provenance.json").write_text(json.dumps(made))
-    found = conditions_of(paths, tmp_path)
-    assert found.names.tolist() == ["night", "night"]
-    assert "SYNTHETIC night x" in found.synthetic
     (tmp_path / "provenance.json").write_text("[1")
     assert conditions_of(paths, tmp_path).names.tolist() == ["day", "day"]
+
+
+NIGHT_COPY = {"done": {"made_by": "setup.make_night", "light": "night", "queries_only": True}}
+MARK = "SYNTHETIC night: a day photo darkened, x"
+
+
+@pytest.mark.parametrize("way", ["auto", "note", "luminance"])
+@pytest.mark.parametrize("is_copied_again", [False, True])
+def test_a_night_copy_keeps_real_nights_apart_from_its_own(tmp_path, way, is_copied_again):
+    paths = write(tmp_path / "queries", ["night_synthetic_wet", "night", "night"], value=20)
+    record = NIGHT_COPY | {"mark": MARK}
+    if is_copied_again:
+        record = {"done": {"made_by": "setup.clean_places"}, "source_provenance": record}
+    (tmp_path / "provenance.json").write_text(json.dumps(record))
+    found = conditions_of(paths, tmp_path, way)
+    assert found.names.tolist() == [COPIED, "night", "night"]
+    assert found.synthetic == f"1 of 3 queries are by {MARK}"
+
+
+def test_a_night_copy_is_told_without_provenance_and_without_a_note(tmp_path):
+    found = conditions_of(write(tmp_path / "a", ["night_synthetic", "day"]), tmp_path)
+    assert found.names.tolist() == [COPIED, "day"]
+    assert found.synthetic == "1 of 2 queries are by SYNTHETIC night, says the note in their names"
+    (tmp_path / "provenance.json").write_text(json.dumps(NIGHT_COPY))
+    photos = [tmp_path / "queries" / "tower.jpg", tmp_path / "else" / "tower.jpg"]
+    assert conditions_of(photos, tmp_path).names.tolist() == [COPIED, "day"]
+
+
+def test_the_copy_of_a_withdrawn_query_goes_and_nothing_else(tmp_path):
+    queries, out = write(tmp_path / "queries", ["day", "day"]), tmp_path / "copies"
+    nothing = [np.zeros(0, np.int64)] * 2
+    asked = Asked([], queries, nothing, np.full(2, -1), 0, names=np.full(2, "day"))
+    with_night_copies(asked, out, NightMaker("smart"))
+    strangers = out / "night_of_another.jpg"
+    strangers.write_bytes(b"not ours")
+    first = asked._replace(queries=queries[:1], positives=nothing[:1], own=asked.own[:1],
+                           names=asked.names[:1])  # fmt: skip
+    with_night_copies(first, out, NightMaker("smart"))
+    assert sorted(path.name for path in out.glob("*.jpg")) == sorted(
+        [f"night_{queries[0].name}", strangers.name]
+    )
 
 
 def test_the_flags_reach_the_photos_of_queries(town):

@@ -29,9 +29,11 @@ def test_what_changed_is_said_and_the_way_out():
     now = {"photos": "4 photos (list b)", "shares": "c"}
     refuse_other_photos(Path("run"), now | {"more": "than asked"}, now)
     refuse_other_photos(Path("run"), {"photos": "any"}, {})
+    with pytest.raises(ValueError, match="photos: not noted, now 4"):
+        refuse_other_photos(Path("run"), {"shares": "c"}, now)
     with pytest.raises(ValueError, match="another --out") as refused:
         refuse_other_photos(Path("run"), {"photos": "3 photos (list a)", "shares": "c"}, now)
     told = "run was begun on other photos (photos: 3 photos (list a), now 4 photos (list b)): "
     assert str(refused.value).startswith(told)
-    with pytest.raises(ValueError, match="photos: not noted, now 4"):
+    with pytest.raises(ValueError, match="did not note its photos.*start anew"):
         refuse_other_photos(Path("run"), {}, now)

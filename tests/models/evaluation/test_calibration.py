@@ -227,3 +227,10 @@ def test_one_temperature_a_level_is_kept_and_calibrates(partition, tmp_path):
     whole = part.posterior(fitted.temperature)
     np.testing.assert_allclose(scores, ranked_mass(whole, true))
     np.testing.assert_allclose(confidence, whole.max(axis=1))
+
+
+def test_a_region_that_is_to_hold_everything_is_every_cell():
+    """Sums of floats reach 1 before the last cells: those are in it too."""
+    posterior = np.array([1e-10, 1 - 2e-10, 1e-10, 0.0])
+    assert sorted(region(posterior, 1.0, reach=True)) == [0, 1, 2, 3]
+    assert region(posterior, 0.95, reach=True).tolist() == [1]

@@ -153,6 +153,10 @@ def test_copies_never_count_twice(copied):
     assert {row.condition: row.shares[1].n for row in rows} == {
         "day": 40, "night": 1, COPIED: 40, "all": 41,
     }  # fmt: skip
+    real = np.where(names == "day", "night", names)  # a night copy of a set with real nights
+    assert [row.condition for row in compare_by_condition(ranks, real, (1,))] == [
+        "night", "night", COPIED, COPIED,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("models", [1, 3])

@@ -44,6 +44,15 @@ def test_conditions_are_counted_apart():
     assert not measure(ROWS, POSITIVES, (1,), queries(["day"] * 5)).by_condition
 
 
+def test_a_synthetic_night_is_called_so_even_alone():
+    notes = ["night_synthetic", "night", "night_synthetic_wet", "day", "night"]
+    found = measure(ROWS, POSITIVES, (1,), queries(notes)).by_condition
+    assert {name: s[1].n for name, s in found.items()} == {"SYNTHETIC night": 2, "night": 2}
+    assert list(measure(ROWS, POSITIVES, (1,), queries(notes[:1] * 5)).by_condition) == [
+        "SYNTHETIC night"
+    ]
+
+
 def test_without_any_positive_there_is_no_recall():
     with pytest.raises(ValueError, match="no query has a positive"):
         measure(ROWS[:1], [np.empty(0, np.int64)], (1,))
