@@ -31,7 +31,7 @@ Night = Callable[[Tensor, torch.Generator], Tensor]
 SKY_LUMA = (0.45, 0.75)  # values from which on something high up may be, and surely is, sky
 LAMP_HEIGHTS = (0.05, 0.6)  # of the picture's height, from the top: street lamps and windows
 LAMP_CORES, LAMP_REACHES = (0.004, 0.012), (0.08, 0.25)  # shares of the picture's longer side
-MOST_LAMPS = 1000
+MOST_LAMPS = 32  # each takes some 100 MB of a photo of 12 megapixels
 
 
 @dataclass(frozen=True)

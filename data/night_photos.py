@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +26,7 @@ QUALITY = 92
 DESCRIPTION_TAG = 0x010E  # EXIF ImageDescription
 FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 READ_AHEAD = 8  # photos
+Writing = Callable[[Path], AbstractContextManager[Path]]  # as atomic_path
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class NightMaker:
         photo = torch.from_numpy(rgb).permute(2, 0, 1)
         return self.night()(photo, generator).permute(1, 2, 0).contiguous().numpy()
 
-    def write(self, source: Path, place: Path) -> None:
+    def write(self, source: Path, place: Path, writing: Writing = atomic_path) -> None:
         """Write a photo's night copy in the format that the name of `place` ends with.
 
         Raises:
@@ -88,7 +90,7 @@ class NightMaker:
         picture = Image.fromarray(self.turned(read_rgb(source), source.name))
         exif = Image.Exif()
         exif[DESCRIPTION_TAG] = self.mark
-        with atomic_path(place) as temporary:
+        with writing(place) as temporary:
             picture.save(temporary, FORMATS[place.suffix.lower()], quality=QUALITY, exif=exif)
 
     def _changed(self) -> list[tuple[str, Range]]:
@@ -100,6 +102,7 @@ def write_nights(
     maker: NightMaker,
     journal: PhotoJournal,
     workers: int = 2,
+    writing: Writing = atomic_path,
 ) -> Iterator[tuple[str, str]]:
     """Write night copies; those whose photo has not changed since stay.
 
@@ -108,6 +111,7 @@ def write_nights(
         maker: Of the nights.
         journal: Open; notes each photo's stamp.
         workers: Threads.
+        writing: What writes; threads call it.
 
     Yields:
         Each photo's name, and why it cannot be read and has no copy, or "".
@@ -121,14 +125,16 @@ def write_nights(
         stamp = stamp_of(source)
         if not journal.current(name, stamp) or not place.is_file():
             try:
-                maker.write(source, place)
+                maker.write(source, place, writing)
             except ImageError as error:
-                place.unlink(missing_ok=True)  # of what the photo was before
                 return stamp, str(error).removeprefix(f"{source}: ")
         return stamp, ""
 
     for name, (stamp, why) in _in_threads(work, list(photos), workers):
-        if not why and not journal.current(name, stamp):
+        if why and name in journal.facts:
+            photos[name][1].unlink(missing_ok=True)  # of what the photo was before
+            journal.forget(name)
+        elif not why and not journal.current(name, stamp):
             journal.note(name, stamp=stamp)
         yield name, why
 

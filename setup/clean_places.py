@@ -103,10 +103,10 @@ def _copy(copy: PlacesCopy, judged: list[Judged], source: str, min_building: flo
     staying = [one.path for one in judged if one.stays]
     copy.taken = staying
     copy.begin()
-    for path in track(staying, "linking", console=Console(stderr=True)):
-        copy.link(path)
+    steps = track(staying, "linking", console=Console(stderr=True))
+    linked = sum(copy.link(path) for path in steps)
     left_out = len(judged) - len(staying)
-    copy.finish(shares_by=source, min_building=min_building, photos=len(staying), left_out=left_out)
+    copy.finish(shares_by=source, min_building=min_building, photos=linked, left_out=left_out)
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:

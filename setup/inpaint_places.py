@@ -8,7 +8,8 @@ is painted there is made up by the inpainter (models/inpainting/). Photos withou
 that can be neither read nor segmented, and photos of which too much would be made up are linked as
 they are, so that both sets hold the same photos; all are counted and listed in inpainted.csv. What
 was painted is written under its old name: a JPEG at quality 95, whose other pixels change as little
-as that does. The same command goes on where it was stopped: photos that have changed in DIR since
+as that does. Files in DIR2 that it did not make, or that were edited there, stay and are counted.
+The same command goes on where it was stopped: photos that have changed in DIR since
 are done again, those that are gone from it go from DIR2 too.
 """
 
@@ -76,10 +77,11 @@ def _paint_all(copy: PlacesCopy, painter: ObjectPainter, done: dict, batch: int)
     """Do the photos that are left; returns how many of all came to what."""
     copy.begin()
     with PhotoJournal(copy.output / JOURNAL, done) as known:
-        stamps = {path: stamp_of(path) for path in copy.photos}
+        photos = [path for path in copy.photos if copy.claim(path)]
+        stamps = {path: stamp_of(path) for path in photos}
         left = [
             path
-            for path in copy.photos
+            for path in photos
             if known.current(copy.name(path), stamps[path]).get("outcome", FAILED) == FAILED
             or not copy.place(path).is_file()
         ]
@@ -90,7 +92,7 @@ def _paint_all(copy: PlacesCopy, painter: ObjectPainter, done: dict, batch: int)
         ):
             facts = {"outcome": outcome, "hole": round(share, 5), "error": error}
             known.note(copy.name(path), **facts, stamp=stamps[path])
-        rows = [(copy.name(path), known.facts[copy.name(path)]) for path in copy.photos]
+        rows = [(copy.name(path), known.facts[copy.name(path)]) for path in photos]
     counts = Counter(str(facts["outcome"]) for _, facts in rows)
     with (
         atomic_path(copy.output / TABLE) as temporary,

@@ -8,8 +8,11 @@ its own size and format, and says in its EXIF description what it is; in the nam
 note says night_synthetic. With --queries_only the database stays by day, linked: that is a night
 test. What DIR has by night already is linked too. Photos that cannot be read are left out, counted
 and listed in DIR2/provenance.json. The same command goes on where it was stopped, and follows DIR:
-new and changed photos are turned, copies of photos that are gone are removed. A night copy by a
-network that has seen real nights: `python -m models.unit translate`.
+new and changed photos are turned, copies of photos that are gone are removed; files in DIR2 that
+it did not make, or that were edited there, stay and are counted. Maps of classes and masks (in
+folders with a segmentation.json or called masks) are no photos: they are linked. The EXIF of the
+photos, with their GPS position, is not carried over. A night copy by a network that has seen real
+nights: `python -m models.unit translate`.
 """
 
 import argparse
@@ -52,16 +55,17 @@ def make_night(options: argparse.Namespace) -> str:
     copy = NightCopy(options.data, options.output, done, (JOURNAL,), options.queries_only)
     copy.begin()
     with PhotoJournal(copy.output / JOURNAL, done) as journal:
-        for path in copy.linked:
-            copy.link(path)
-        photos = {copy.name(path): (path, copy.place(path)) for path in copy.turned}
-        nights = write_nights(photos, maker, journal, options.workers)
+        linked = sum(copy.link(path) for path in copy.linked)
+        photos = {copy.name(p): (p, copy.place(p)) for p in copy.turned if copy.claim(p)}
+        nights = write_nights(photos, maker, journal, options.workers, copy.writing_at)
         console = Console(stderr=True)
         done_with = track(nights, "turning night", len(photos), console=console)
         unreadable = {name: why for name, why in done_with if why}
-    turned = len(photos) - len(unreadable)
-    copy.finish(nights=turned, linked=len(copy.linked), unreadable=unreadable, mark=maker.mark)
-    return _in_words(maker, copy, turned, unreadable)
+    for name in unreadable:
+        copy.remove(photos[name][0])
+    counts = {"nights": len(photos) - len(unreadable), "linked": linked, "maps": len(copy.maps)}
+    copy.finish(**counts, unreadable=unreadable, mark=maker.mark)
+    return _in_words(maker, copy, counts, unreadable)
 
 
 def settings_of(parts: list[str]) -> dict[str, tuple[float, float]]:
@@ -83,9 +87,13 @@ def settings_of(parts: list[str]) -> dict[str, tuple[float, float]]:
     return settings
 
 
-def _in_words(maker: "NightMaker", copy: NightCopy, turned: int, unreadable: dict[str, str]) -> str:
-    text = f"{turned:,} photos turned night, {len(copy.linked):,} as they are: {copy.output}"
-    lines = [text + copy.notes()]
+def _in_words(
+    maker: "NightMaker", copy: NightCopy, counts: dict[str, int], unreadable: dict[str, str]
+) -> str:
+    turned, linked, maps = counts.values()
+    lines = [f"{turned:,} photos turned night, {linked:,} as they are: {copy.output}{copy.notes()}"]
+    if maps:
+        lines.append(f"  {maps:,} files passed over, maps and masks: they are linked as they are")
     if unreadable:
         lines.append(f"  {len(unreadable):,} cannot be read and are left out, in provenance.json:")
         lines += [f"    {name}: {why}" for name, why in list(unreadable.items())[:MOST_LISTED]]
@@ -100,7 +108,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m setup.make_night",
-        description=(__doc__ or "").splitlines()[0],
+        description=(__doc__ or "").splitlines()[0]
+        + " The EXIF of the photos (GPS) is not carried over.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument

@@ -6,6 +6,7 @@ photo's stamp hold for the file as it was then: a photo that has changed since i
 """
 
 import json
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -81,6 +82,7 @@ class PhotoJournal:
         trace: TracebackType | None,
     ) -> None:
         if self._file is not None:
+            self._end = self._file.seek(0, os.SEEK_END)  # it may be opened again
             self._file.close()
 
     def current(self, photo: str, stamp: list[int]) -> Facts:

@@ -7,7 +7,8 @@
 A photo is shrunk to the size that the translator learned at, translated, and brought back to its
 own size. What is there already is not made again, unless its photo has changed since. What was made
 of a photo that is gone, or cannot be read any more, is removed: photos that were withdrawn are not
-kept. A copy by another model or of another folder is refused.
+kept. A file that was not made here and lies where a copy would is left alone and counted. A copy by
+another model or of another folder is refused.
 """
 
 import json
@@ -79,8 +80,8 @@ def translate_photos(
 
     Returns:
         What provenance.json says: among others `photos`, the number there now, `unreadable`,
-        `removed`, how many were taken away because their photos are gone, and `others`, photos in
-        the copy that are none of it.
+        `removed`, how many were taken away because their photos are gone, `others`, photos in the
+        copy that are none of it, and `left_alone`, those of them that lie where one would.
 
     Raises:
         ValueError: no photo, or the copy there was made by another model or of another folder, or
@@ -95,7 +96,10 @@ def translate_photos(
     header = {name: facts[name] for name in ("model_sha256", "light")}
     with PhotoJournal(job.output / JOURNAL, header) as known:
         removed = _remove_gone(job, known)
-        for source, stamp, rgb in _read(job, known, paths, workers):
+        free, left_alone = _free(job, known, paths)
+        for _ in left_alone:
+            on_photo()
+        for source, stamp, rgb in _read(job, known, free, workers):
             name = source.as_posix()
             if isinstance(rgb, ImageError):
                 unreadable[str(source)] = str(rgb).removeprefix(f"{job.data / source}: ")
@@ -109,8 +113,8 @@ def translate_photos(
             on_photo()
         there = {path.relative_to(job.output).as_posix() for path in image_files(job.output)}
         others = sorted(there - known.facts.keys())
-    facts |= {"complete": True, "photos": len(paths) - len(unreadable), "unreadable": unreadable}
-    facts |= {"removed": removed, "others": others}
+    facts |= {"complete": True, "photos": len(free) - len(unreadable), "unreadable": unreadable}
+    facts |= {"removed": removed, "others": others, "left_alone": left_alone}
     write_provenance(job.output, facts)
     return facts
 
@@ -119,6 +123,16 @@ def _remove_gone(job: Translation, known: PhotoJournal) -> int:
     """Remove what was made of photos that are gone; returns how many were there."""
     gone = [name for name in known.facts if not (job.data / name).is_file()]
     return sum(_remove(job, known, name) for name in gone)
+
+
+def _free(job: Translation, known: PhotoJournal, paths: list[Path]) -> tuple[list[Path], list[str]]:
+    """Photos whose copies may be written, and names of those where something else lies."""
+    for name in [name for name in known.facts if not (job.output / name).exists()]:
+        known.forget(name)  # else what is put there later would be taken for made
+    names = {path.relative_to(job.data).as_posix(): path for path in paths}
+    is_free = {n: n in known.facts or not (job.output / n).exists() for n in names}
+    free = [path for name, path in names.items() if is_free[name]]
+    return free, [name for name in names if not is_free[name]]
 
 
 def _remove(job: Translation, known: PhotoJournal, name: str) -> bool:

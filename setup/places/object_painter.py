@@ -13,7 +13,6 @@ from models.inpainting.inpainter import Inpainter
 from models.inpainting.objects import object_hole
 from models.segmentation.drawn_maps import drawn_maps
 from models.segmentation.segmenter import Segmenter
-from partitioning.atomic_file import atomic_path
 from setup.places.linked_copy import PlacesCopy
 
 JPEG_QUALITY, WEBP_QUALITY = 95, 95
@@ -60,7 +59,7 @@ class ObjectPainter:
             copy.link(path)
             return (TOO_MUCH if share else CLEAR), share
         data = encode(self.inpainter.fill(photo, hole), path.suffix)
-        with atomic_path(copy.place(path)) as temporary:
+        with copy.writing(path) as temporary:
             temporary.write_bytes(data)
         return PAINTED, share
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image
 
-from data import night_photos
 from data.night import PhysicalNight
 from data.night_photos import DESCRIPTION_TAG, NightMaker, write_nights
 from data.photos.journal import PhotoJournal
@@ -31,8 +30,8 @@ def made(photos, folder, maker=None):
     maker, written = maker or NightMaker(), []
 
     class Noted(NightMaker):
-        def write(self, source, place):
-            super().write(source, place)
+        def write(self, source, place, writing):
+            super().write(source, place, writing)
             written.append(place.name)
 
     noted = Noted(maker.kind, maker.seed, maker.settings)
@@ -98,13 +97,25 @@ def test_what_cannot_be_read_has_no_copy_and_says_why(photos, tmp_path):
     assert not photos["b.png"][1].exists()
 
 
-def test_a_full_disk_is_an_error_not_an_unreadable_photo(photos, tmp_path, monkeypatch):
+def test_what_another_put_in_the_place_of_an_unreadable_photo_stays(photos, tmp_path):
+    source, place = photos["a.jpg"]
+    made(photos, tmp_path)
+    source.write_bytes(b"\xff\xd8\xff no photo")
+    made(photos, tmp_path)
+    place.write_bytes(b"mine")
+    assert set(made(photos, tmp_path)[1]) == {"a.jpg"}
+    assert place.read_bytes() == b"mine"
+
+
+def test_a_full_disk_is_an_error_not_an_unreadable_photo(photos, tmp_path):
     def full(path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(night_photos, "atomic_path", full)
-    with pytest.raises(OSError, match="No space left"):
-        made(photos, tmp_path)
+    with (
+        PhotoJournal(tmp_path / "journal", {}) as journal,
+        pytest.raises(OSError, match="No space left"),
+    ):
+        list(write_nights(photos, NightMaker(), journal, writing=full))
 
 
 @pytest.mark.parametrize(
@@ -114,6 +125,7 @@ def test_a_full_disk_is_an_error_not_an_unreadable_photo(photos, tmp_path, monke
         (("physical", 0, {"blue": (1, 1)}), "has no 'blue'; it has stops, sky"),
         (("smart", 0, {"blue": (2, 1)}), "must be a range"),
         (("physical", 0, {"lamps": (0, 1.5)}), "whole numbers"),
+        (("physical", 0, {"lamps": (0, 1000)}), "lamps must be a range within 0..32"),
         (("physical", 0, {"read_noise": (0, float("inf"))}), "finite"),
     ],
 )

@@ -243,6 +243,27 @@ def test_a_stopped_copy_goes_on_and_only_with_the_same_model(
     assert "made with another model_sha256" in capsys.readouterr().err
 
 
+def test_what_another_put_in_a_photos_place_is_not_written_over(whole, places, tmp_path, capsys):
+    out = tmp_path / "copy"
+    command = ["translate", "--data", str(places), "--output", str(out), "--device", "cpu"]
+    assert main([*command, "--model", str(whole)]) == 0
+    mine = [min(out.rglob("@*")), out / "new.jpg"]
+    new = places / "new.jpg"
+    new.write_bytes((places / mine[0].relative_to(out)).read_bytes())
+    journal = out / "translated.jsonl"
+    name = mine[0].relative_to(out).as_posix()
+    journal.write_text("".join(
+        line for line in journal.read_text().splitlines(keepends=True) if name not in line
+    ))  # fmt: skip
+    for path in mine:
+        path.write_bytes(b"mine")
+    assert main([*command, "--model", str(whole)]) == 0
+    assert [path.read_bytes() for path in mine] == [b"mine"] * 2
+    assert "2 photos in" in capsys.readouterr().err
+    facts = json.loads((out / "provenance.json").read_text())
+    assert (facts["left_alone"], facts["photos"]) == ([name, "new.jpg"], 4)
+
+
 def test_a_translation_at_the_learned_size_is_the_networks(whole):
     model = load_unit(whole)
     rgb = torch.from_numpy(np.array(picture(np.random.default_rng(3), False, (16, 20))))

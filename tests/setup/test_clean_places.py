@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.photos.journal import stamp_of
 from data.seg_maps.classes import SegClasses
 from data.seg_maps.png import encode_seg
 from data.seg_maps.stored_maps import write_classes
@@ -73,7 +74,7 @@ def test_what_shows_few_buildings_goes_and_the_source_stays(places, capsys):
     assert contents(places) == before
     clean = places.parent / "clean"
     staying = [f"images/train/{name}.jpg" for name, share in SHARES.items() if share >= 0.025]
-    assert names(clean) == sorted(["copied.json", *staying, "photos.csv", "provenance.json"])
+    assert names(clean) == sorted(["copied.jsonl", *staying, "photos.csv", "provenance.json"])
     for name in staying:
         assert (clean / name).samefile(places / name)
     assert not (clean / "photos.csv").samefile(places / "photos.csv")
@@ -135,12 +136,35 @@ def test_what_the_source_has_lost_goes_and_what_others_put_there_stays(places, c
     said = capsys.readouterr().out
     assert "2 files removed from it, gone from" in said
     assert "1 photos in it are none of this copy's: images/train/mine.jpg" in said
-    left = ["copied.json", *(f"images/train/{n}.jpg" for n in ("c", "d", "mine")), "notes.txt"]
+    left = ["copied.jsonl", *(f"images/train/{n}.jpg" for n in ("c", "d", "mine")), "notes.txt"]
     assert names(clean) == [*left, "provenance.json"]
     assert "- images/train/e.jpg" in (clean.parent / "clean.report" / "report.md").read_text()
     assert json.loads((clean / "provenance.json").read_text())["removed"] == 2
     assert by_maps(places) == 0
     assert "removed" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_plot")
+def test_files_that_were_edited_or_put_there_are_not_written_over(places, capsys):
+    assert by_maps(places) == 0
+    clean, name = places.parent / "clean", "images/train/{}.jpg".format
+    (clean / name("c")).unlink()  # as a program does that writes beside and renames
+    mine = [clean / name("c"), clean / name("new"), clean / "photos.csv"]
+    for path in mine:
+        path.write_bytes(b"mine")
+    (places / name("new")).write_bytes((places / name("e")).read_bytes())
+    (places.parent / "maps" / name("new")).with_suffix(".png").write_bytes(
+        (places.parent / "maps" / name("e")).with_suffix(".png").read_bytes()
+    )
+    capsys.readouterr()
+    for _ in range(2):
+        assert by_maps(places) == 0
+        assert "3 files that it did not make, or that were edited, stay" in capsys.readouterr().out
+        left = json.loads((clean / "provenance.json").read_text())["left_alone"]
+        assert left == [name("c"), name("new"), "photos.csv"]
+    (places / name("c")).unlink()
+    assert by_maps(places) == 0
+    assert [path.read_bytes() for path in mine] == [b"mine"] * 3
 
 
 @pytest.mark.usefixtures("no_plot")
@@ -178,8 +202,11 @@ def test_two_sources_do_not_mix(places, tmp_path, monkeypatch, capsys):
 @pytest.mark.usefixtures("no_plot")
 def test_a_record_that_cannot_be_read_is_said(places, capsys):
     assert by_maps(places) == 0
-    record = places.parent / "clean" / "copied.json"
-    for content, message in (("[1", "cannot be read"), ('["../set/photos.csv"]', "outside of it")):
+    record, table = places.parent / "clean" / "copied.jsonl", places / "photos.csv"
+    header = record.read_text().splitlines()[0]
+    outside = {"photo": f"../{places.name}/photos.csv", "stamps": [stamp_of(table)]}
+    both = f"{header}\n{json.dumps(outside)}\n"
+    for content, message in (("[1\n", "cannot be read"), (both, "outside of it")):
         record.write_text(content)
         assert by_maps(places) == 2
         assert message in capsys.readouterr().err

@@ -139,8 +139,8 @@ def test_a_stopped_run_goes_on_and_ends_alike(places, model, monkeypatch, after)
         assert by_maps(places, model, "--batch", "2") == 130
     assert by_maps(places, model, "--batch", "3") == 0
     whole, resumed = files(places.parent / "whole"), files(places.parent / "out")
-    for journal in (whole, resumed):
-        journal.pop("inpainted.jsonl")
+    for journals in (whole, resumed):
+        del journals["inpainted.jsonl"], journals["copied.jsonl"]
     assert resumed == whole
 
 
@@ -149,8 +149,19 @@ def test_a_finished_run_paints_nothing_again(places, model, monkeypatch):
     before = files(places.parent / "out")
     monkeypatch.setattr(ObjectPainter, "_one", None)
     assert by_maps(places, model) == 0
-    before.pop("inpainted.jsonl")
+    del before["inpainted.jsonl"], before["copied.jsonl"]
     assert before.items() <= files(places.parent / "out").items()
+
+
+def test_a_painted_photo_that_was_edited_is_left_alone(places, model, capsys):
+    assert by_maps(places, model) == 0
+    edited = places.parent / "out" / "images" / "person.jpg"
+    edited.write_bytes(b"edited")
+    source = places / "images" / "person.jpg"
+    os.utime(source, ns=(1, 1))
+    assert by_maps(places, model) == 0
+    assert edited.read_bytes() == b"edited"
+    assert "1 files that it did not make, or that were edited" in capsys.readouterr().out
 
 
 def test_what_the_source_has_lost_goes_and_what_has_changed_is_painted_again(

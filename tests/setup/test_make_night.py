@@ -146,6 +146,89 @@ def test_unreadable_photos_are_left_out_and_told(places, capsys):
     assert list(record(places)["unreadable"]) == [DAY]
 
 
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_what_another_put_in_the_place_of_a_photo_without_copy_stays(places, is_gone, capsys):
+    (places / DAY).write_bytes(b"\xff\xd8\xff no photo")
+    assert run(places) == 0
+    own = places.parent / "out" / TURNED_DAY
+    own.write_bytes(b"mine")
+    if is_gone:
+        (places / DAY).unlink()
+    capsys.readouterr()
+    assert run(places) == 0
+    assert own.read_bytes() == b"mine"
+    assert record(places)["left_alone"] == ([] if is_gone else [TURNED_DAY])
+    said = "none of this copy's" if is_gone else "1 files that it did not make"
+    assert said in capsys.readouterr().out
+
+
+def test_a_photo_that_the_source_gains_is_not_written_over_another(places):
+    assert run(places) == 0
+    own = places.parent / "out" / "c.jpg"
+    own.write_bytes(b"mine")
+    (places / "c.jpg").write_bytes((places / DAY).read_bytes())
+    assert run(places) == 0
+    assert own.read_bytes() == b"mine"
+    assert record(places)["left_alone"] == ["c.jpg"]
+
+
+def test_what_a_killed_run_wrote_is_known(places, monkeypatch):
+    """Killed after a photo was written and before it was noted as done."""
+    with monkeypatch.context() as patch:
+        write = NightMaker.write
+
+        def killed(self, *arguments):
+            write(self, *arguments)
+            raise KeyboardInterrupt
+
+        patch.setattr(NightMaker, "write", killed)
+        assert run(places, "--workers", "1") == 130
+    out = places.parent / "out"
+    assert TURNED_DATABASE in files(out)
+    (places / DATABASE).unlink()
+    assert run(places) == 0
+    assert TURNED_DATABASE not in files(out)
+    assert record(places)["left_alone"] == []
+
+
+def test_maps_and_masks_do_not_turn_night(places, capsys):
+    (places / "seg").mkdir()
+    (places / "seg" / "segmentation.json").write_text("{}")
+    maps = ["seg/images/a.png", "tiles/masks/b.png"]
+    for name in maps:
+        (places / name).parent.mkdir(parents=True)
+        Image.new("L", (8, 8), 3).save(places / name)
+    assert run(places) == 0
+    for name in maps:
+        assert (places.parent / "out" / name).samefile(places / name)
+    assert record(places)["maps"] == 2
+    assert "2 files passed over, maps and masks" in capsys.readouterr().out
+
+
+def test_tables_in_folders_too_name_what_is_there(places, encode, picture):
+    zone = places / "zone32"
+    day, broken = "images/@1@2@32@T@@@z@@@@@@@@.jpg", "images/@3@4@.jpg"
+    (zone / "images").mkdir(parents=True)
+    (zone / day).write_bytes(encode(picture(36, 48), "JPEG"))
+    (zone / broken).write_bytes(b"\xff\xd8\xff no photo")
+    (zone / "photos.csv").write_text(f"file,img_id\n{day},1\n{broken},2\n")
+    (places / DAY).write_bytes(b"\xff\xd8\xff no photo")
+    for _ in range(2):
+        assert run(places) == 0
+        out = places.parent / "out"
+        rows = list(csv.DictReader((out / "zone32" / "photos.csv").open()))
+        assert [row["file"] for row in rows] == [day.replace("@.jpg", "night_synthetic@.jpg"), ""]
+        assert (out / "zone32" / rows[0]["file"]).is_file()
+        rows = list(csv.DictReader((out / "photos.csv").open()))
+        assert [row["file"] for row in rows] == [TURNED_DATABASE, "", ""]
+
+
+def test_names_without_an_at_at_the_end_keep_all_fields():
+    assert night_name("@1@2@32@U.jpg") == "@1@2@32@U@@@@@@@@@@night_synthetic@.jpg"
+    assert night_name("@1@2.jpg") == "@1@2@@@@@@@@@@@@night_synthetic@.jpg"
+    assert night_name("@1@2@id.jpg") == "@1@2@id.jpg"  # id is no zone: no name that could be kept
+
+
 def test_refusals_say_what_to_do(places, capsys):
     def error(*arguments, of=places):
         assert run(of, *arguments) == 2
