@@ -35,5 +35,5 @@ def test_what_changed_is_said_and_the_way_out():
         refuse_other_photos(Path("run"), {"photos": "3 photos (list a)", "shares": "c"}, now)
     told = "run was begun on other photos (photos: 3 photos (list a), now 4 photos (list b)): "
     assert str(refused.value).startswith(told)
-    with pytest.raises(ValueError, match="did not note its photos.*start anew"):
+    with pytest.raises(ValueError, match=r"did not note its photos.*start anew"):
         refuse_other_photos(Path("run"), {}, now)
