@@ -81,7 +81,7 @@ def kill_often(processes, server, rows, output, options):
 
 
 @pytest.mark.timeout(300)  # twelve seconds; on a machine full of other work many times that
-@pytest.mark.parametrize("samples_per_shard", [0, 25])
+@pytest.mark.parametrize("samples_per_shard", [pytest.param(0, marks=pytest.mark.slow), 25])
 def test_killed_at_random_moments(processes, server, rows, tmp_path, samples_per_shard):
     position = '{"lat": 1.5, "lon": 2.5}'
     metadata = [(key, position, "") for key, _ in rows] if samples_per_shard else []
