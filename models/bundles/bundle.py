@@ -151,6 +151,8 @@ def _read_config(path: Path) -> dict[str, Any]:
         )
     try:
         config = json.loads(file.read_text())
+        if kind := config.get("kind"):
+            raise ValueError(f"it is a {kind}: those go with a bundle, by a flag of their own")
         if config["format"] != FORMAT:
             raise ValueError(f"format {config['format']}, this program reads {FORMAT}")
         for key in ("model_sha256", "cells_fingerprint"):

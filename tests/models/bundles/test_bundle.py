@@ -135,6 +135,12 @@ def test_a_damaged_config_is_refused(copied, text):
         Bundle.open(copied)
 
 
+def test_a_model_of_another_kind_is_named(copied):
+    (copied / "config.json").write_text('{"kind": "groundfix place model"}')
+    with pytest.raises(ValueError, match=r"it is a groundfix place model: .* a flag of their own"):
+        Bundle.open(copied)
+
+
 def test_weights_that_do_not_fit_are_refused(copied):
     config = json.loads((copied / "config.json").read_text())
     config["architecture"]["backbone_args"]["embed_dim"] = 48
