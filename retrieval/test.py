@@ -145,27 +145,8 @@ def parse(arguments: list[str] | None) -> tuple[dict[str, Any], PlaceRecipe]:
     )
     add("--allow_counts", action="store_true", help="test on other counts, named NOT the protocol")
     add("--recall_values", type=int, nargs="+", default=[1, 5, 10, 20], help="the k of R@k")
-    add(
-        "--test_method", default="hard_resize", help="how queries are shown to the model",
-        choices=("hard_resize", "single_query", "central_crop", "five_crops", "nearest_crop",
-                 "maj_voting", "crop_voting"),
-    )  # fmt: skip
-    add("--img_size", type=int, nargs="+", help="height and width, px; else the model's, or 224")
-    add(
-        "--crop_px", type=int, default=224,
-        help="side at which a crop of crop_voting is seen, px; with --scales at scale 1, by the "
-        "largest of several models, by smaller ones in proportion",
-    )  # fmt: skip
-    add("--preds_per_query", type=int, default=100, help="crop_voting: a crop's answers of 3 votes")
-    add("--preds_per_crop", type=int, default=1000, help="crop_voting: those of 2 votes end here")
-    add("--pca_dim", type=int, default=0, help="length after PCA; 0 = none")
-    add("--whiten", action="store_true", help="PCA with whitening")
-    add("--descriptor_dtype", default="float32", choices=("float32", "float16"), help="as stored")
-    add("--save_descriptors", action="store_true", help="keep them, as .npy files")
-    add("--save_panels", type=int, default=0, metavar="N", help="draw the first N queries")
-    add("--no_labels", action="store_true", help="names hold no positions: predictions only")
-    add("--audit", action="store_true", help="compare descriptors made alone and in a batch")
-    add("--batch", type=int, default=16, help="photos described at a time")
+    _add_query_flags(parser)
+    _add_result_flags(parser)
     add_rerank_flags(parser)
     add_flags(parser, SHARED_FLAGS)
     options = vars(parser.parse_args(arguments))
@@ -180,6 +161,37 @@ def parse(arguments: list[str] | None) -> tuple[dict[str, Any], PlaceRecipe]:
     size = {"img_size": options["img_size"]} if options["img_size"] else {}
     shared = {name: options[name] for name in SHARED_FLAGS}
     return options, recipe_of(parser, shared | size)
+
+
+def _add_query_flags(parser: argparse.ArgumentParser) -> None:
+    """How queries are shown to the model."""
+    add = parser.add_argument
+    add(
+        "--test_method", default="hard_resize", help="how queries are shown to the model",
+        choices=("hard_resize", "single_query", "central_crop", "five_crops", "nearest_crop",
+                 "maj_voting", "crop_voting"),
+    )  # fmt: skip
+    add("--img_size", type=int, nargs="+", help="height and width, px; else the model's, or 224")
+    add(
+        "--crop_px", type=int, default=224,
+        help="side at which a crop of crop_voting is seen, px; with --scales at scale 1, by the "
+        "largest of several models, by smaller ones in proportion",
+    )  # fmt: skip
+    add("--preds_per_query", type=int, default=100, help="crop_voting: a crop's answers of 3 votes")
+    add("--preds_per_crop", type=int, default=1000, help="crop_voting: those of 2 votes end here")
+
+
+def _add_result_flags(parser: argparse.ArgumentParser) -> None:
+    """What is made of descriptors, and kept."""
+    add = parser.add_argument
+    add("--pca_dim", type=int, default=0, help="length after PCA; 0 = none")
+    add("--whiten", action="store_true", help="PCA with whitening")
+    add("--descriptor_dtype", default="float32", choices=("float32", "float16"), help="as stored")
+    add("--save_descriptors", action="store_true", help="keep them, as .npy files")
+    add("--save_panels", type=int, default=0, metavar="N", help="draw the first N queries")
+    add("--no_labels", action="store_true", help="names hold no positions: predictions only")
+    add("--audit", action="store_true", help="compare descriptors made alone and in a batch")
+    add("--batch", type=int, default=16, help="photos described at a time")
 
 
 def _protocol_problem(options: dict[str, Any]) -> str:
