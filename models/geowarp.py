@@ -123,5 +123,9 @@ class GeoWarp(nn.Module):
 
         The mean of both ways, so that to swap the photos is to swap the quads.
         """
-        forth, back = self.both_ways(a, b)
-        return Quads((forth[:, :4] + back[:, 4:]) / 2, (forth[:, 4:] + back[:, :4]) / 2)
+        return common(*self.both_ways(a, b))
+
+
+def common(forth: Tensor, back: Tensor) -> Quads:
+    """The mean of what `GeoWarp.both_ways` says, `(B, 8, 2)` each."""
+    return Quads((forth[:, :4] + back[:, 4:]) / 2, (forth[:, 4:] + back[:, :4]) / 2)

@@ -63,19 +63,21 @@ def consistency_loss(
 
 
 def features_loss(
-    model: GeoWarp, a: Tensor, b: Tensor, generator: torch.Generator | None = None
+    model: GeoWarp,
+    a: Tensor,
+    b: Tensor,
+    predicted: Quads,
+    generator: torch.Generator | None = None,
 ) -> FeaturesLoss:
     """Warp both photos of each pair to what they share and compare their dense features.
 
     Args:
-        model: Predicts the quads, describes the warped photos; the gradient goes to its regression.
+        model: Describes the warped photos.
         a: Normalised photos `(B, 3, H, W)`.
         b: Of the same places.
+        predicted: What they share, by the model; the gradient goes through it to the regression.
         generator: Of the equations' weights, `u^0.1` with u uniform.
     """
-    with torch.no_grad():
-        dense = [model.dense(photos) for photos in (a, b)]
-    predicted = model.quads(*dense)
     is_kept = ~(is_degenerate(predicted.a) | is_degenerate(predicted.b))
     weights = torch.rand(len(a), 4, generator=generator).pow(WEIGHT_POWER).to(a.device)
     warped = [

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from data.photos.photo_list import refuse_other_photos
-from models.geowarp import GeoWarp, dense_features
+from models.geowarp import GeoWarp, common
 from models.training.checkpoint import (
     AtomicCheckpointIO,
     checkpoints_in,
@@ -31,7 +31,8 @@ from retrieval.geowarp.settings import GeoWarpSettings
 from retrieval.geowarp.views import Epochs, ViewPairs
 
 WARM_STEPS = 50  # of the cosine schedule
-LOSSES = ("self_supervised", "consistency", "features_wise")
+WEIGHTS = {"self_supervised": "ss_w", "consistency": "consistency_w",
+           "features_wise": "features_wise_w"}  # setting by loss  # fmt: skip
 _STREAM = 4  # of random numbers; others are in geowarp_views and geowarp_weak_pairs
 
 PhotoPairs = tuple[Tensor, Tensor]
@@ -143,11 +144,11 @@ class GeoWarpTrainer:
         steps, self._degenerate = self.settings.iterations_per_epoch, 0
         views = sources.views(epoch) if sources.views else repeat(None)
         photos = sources.photos(epoch) if sources.photos else repeat(None)
-        sums, done = dict.fromkeys(LOSSES, 0.0), 0
+        sums, done = dict.fromkeys(WEIGHTS, 0.0), 0
         with bar(f"epoch {epoch + 1} of {self.settings.epochs}: steps", steps) as on_done:
             for step, (made, taken) in enumerate(zip(views, photos, strict=False)):
                 losses = self._step(epoch * steps + step, made, taken)
-                sums = {name: sums[name] + losses.get(name, 0.0) for name in LOSSES}
+                sums = {name: sums[name] + losses.get(name, 0.0) for name in WEIGHTS}
                 done += 1
                 on_done(1)
         if not done:
@@ -159,15 +160,16 @@ class GeoWarpTrainer:
     def _step(
         self, step: int, views: ViewPairs | None, photos: PhotoPairs | None
     ) -> dict[str, float]:
-        """One step of the optimiser; each loss frees its graph before the next is built."""
+        """One step of the optimiser; a graph is freed before the next is built."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate(self.settings, step)
         self.optimizer.zero_grad()
         found: dict[str, float] = {}
-        for name, weight, loss in self._losses(step, views, photos):
-            (weight * loss).backward()
-            found[name] = weight * float(loss.detach())
-            self._check(name, found[name], step)
+        for losses in self._losses(step, views, photos):
+            torch.stack(list(losses.values())).sum().backward()
+            for name, loss in losses.items():
+                found[name] = float(loss.detach())
+                self._check(name, found[name], step)
         norm = nn.utils.get_total_norm(
             [p.grad for p in self.model.regression.parameters() if p.grad is not None]
         )
@@ -177,27 +179,36 @@ class GeoWarpTrainer:
 
     def _losses(
         self, step: int, views: ViewPairs | None, photos: PhotoPairs | None
-    ) -> Iterator[tuple[str, float, Tensor]]:
-        """Name, weight and value of each loss, one after the other."""
-        model, weights = self.model, self.settings
+    ) -> Iterator[dict[str, Tensor]]:
+        """Weighted losses by name; those of one graph come together."""
         if views is not None:
-            ways = model.both_ways(views.a, views.b)
-            yield LOSSES[0], weights.ss_w, self_supervised_loss(*ways, views.truth)
-        if photos is not None and weights.consistency_w:
-            yield LOSSES[1], weights.consistency_w, self._consistency(*photos)
-        if photos is not None and weights.features_wise_w:
-            random = np.random.default_rng([self.seed, _STREAM, step])
-            generator = torch.Generator().manual_seed(int(random.integers(2**62)))
-            compared = features_loss(model, *photos, generator)
-            self._degenerate += compared.degenerate
-            yield LOSSES[2], weights.features_wise_w, compared.value
+            ways = self.model.both_ways(views.a, views.b)
+            loss = self_supervised_loss(*ways, views.truth)
+            yield {"self_supervised": self.settings.ss_w * loss}
+        if photos is not None:
+            yield self._of_photos(step, *photos)
 
-    def _consistency(self, a: Tensor, b: Tensor) -> Tensor:
+    def _of_photos(self, step: int, a: Tensor, b: Tensor) -> dict[str, Tensor]:
+        """Both weak losses: the source asks the regression of the same pairs for each, we once."""
+        model, settings = self.model, self.settings
+        found: dict[str, Tensor] = {}
         with torch.no_grad():
-            maps = self.model.maps(torch.cat([a, b, a.flip(-1), b.flip(-1)]))
-            straight, mirrored = dense_features(maps).chunk(2)
-        forth, back = self.model.both_ways(*straight.chunk(2))
-        return consistency_loss(forth, back, *self.model.both_ways(*mirrored.chunk(2)))
+            straight = model.dense(torch.cat([a, b])).chunk(2)
+        ways = model.both_ways(*straight)
+        if settings.consistency_w:
+            with torch.no_grad():
+                mirrored = model.dense(torch.cat([a.flip(-1), b.flip(-1)])).chunk(2)
+            loss = consistency_loss(*ways, *model.both_ways(*mirrored))
+            found["consistency"] = settings.consistency_w * loss
+        if settings.features_wise_w:
+            compared = features_loss(model, a, b, common(*ways), self._equation_weights(step))
+            self._degenerate += compared.degenerate
+            found["features_wise"] = settings.features_wise_w * compared.value
+        return found
+
+    def _equation_weights(self, step: int) -> torch.Generator:
+        random = np.random.default_rng([self.seed, _STREAM, step])
+        return torch.Generator().manual_seed(int(random.integers(2**62)))
 
     def _check(self, name: str, value: float, step: int) -> None:
         if not math.isfinite(value):

@@ -7,7 +7,7 @@ from torch import nn
 
 from models.geowarp import GeoWarp, Quads
 from models.places.local_features import MapExtractor
-from models.warping.losses import self_supervised_loss
+from models.warping.losses import consistency_loss, features_loss, self_supervised_loss
 from models.warping.pairs import random_views
 from retrieval.geowarp.settings import GeoWarpSettings
 from retrieval.geowarp.trainer import GeoWarpTrainer, Sources, optimizer_of, rate
@@ -135,6 +135,26 @@ def test_the_first_step_is_sgds_on_the_weighted_sum(tmp_path):
     expected = weight - 0.01 * (weight.grad + 1e-3 * weight)
     torch.testing.assert_close(trainer.model.regression.linear.weight, expected, rtol=0, atol=1e-7)
     assert trainer.history[0]["self_supervised"] == pytest.approx(float(loss.detach()))
+
+
+def test_weak_losses_share_a_pass_and_learn_as_with_one_each(tmp_path):
+    settings = GeoWarpSettings(**FEW | {"optimizer": "sgd", "epochs": 1}, consistency_w=3.0)
+    trainer, other = (build(settings, tmp_path / name) for name in ("a", "b"))
+    a, b = next(iter(sources(settings).photos(0)))
+    trainer.model.train()
+    torch.stack(list(trainer._of_photos(5, a, b).values())).sum().backward()
+    model = other.model.train()
+    flipped = model.dense(a.flip(-1)), model.dense(b.flip(-1))
+    ways = [model.both_ways(*pair) for pair in ((model.dense(a), model.dense(b)), flipped)]
+    (3.0 * consistency_loss(*ways[0], *ways[1])).backward()
+    predicted = model.quads(model.dense(a), model.dense(b))
+    compared = features_loss(model, a, b, predicted, other._equation_weights(5))
+    (10.0 * compared.value).backward()
+    assert compared.degenerate == 0
+    for ours, separate in zip(
+        trainer.model.regression.parameters(), model.regression.parameters(), strict=True
+    ):
+        torch.testing.assert_close(ours.grad, separate.grad, rtol=1e-3, atol=2e-6)
 
 
 def test_pairs_that_were_not_warped_are_in_the_history(tmp_path, capsys):
