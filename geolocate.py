@@ -22,6 +22,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from partitioning.area_flag import joined_areas
+
 if TYPE_CHECKING:
     from models.bundles.bundle import Bundle
     from models.bundles.session import Encoding, Pixels, Session
@@ -190,7 +192,8 @@ def build_parser() -> argparse.ArgumentParser:
         "photos, where it was not --model")  # fmt: skip
     add("--rerank_model", type=Path, metavar="DIR", help="what retrieval.train_geowarp wrote: "
         "re-rank the first matches with it; needs --images")  # fmt: skip
-    add("--images", type=Path, metavar="DIR", help="folder of the gallery's photos, for re-ranking")
+    add("--images", type=Path, metavar="DIR", help="folder of the gallery's photos, for "
+        "re-ranking and the map")  # fmt: skip
     # SUPPRESS: one that is given without --rerank_model must be told from one that is not.
     add("--rerank_top", type=int, default=argparse.SUPPRESS, metavar="N",
         help="matches that are re-ranked (default: 5)")  # fmt: skip
@@ -240,7 +243,7 @@ def check_request(parsed: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Answer from the command line; a photo that cannot be read does not stop the others."""
-    parsed = build_parser().parse_args(arguments)
+    parsed = build_parser().parse_args(joined_areas(arguments))
     gallery, failed = parsed.gallery, 0
     if gallery is None and parsed.model == DEMO_MODEL and DEMO_GALLERY.is_dir():
         gallery = DEMO_GALLERY
@@ -279,7 +282,7 @@ def report(photo: str, fix: Fix, parsed: argparse.Namespace) -> None:
         from retrieval.mapping.fix_map import write_fix_map
 
         path = map_path(parsed.map, photo, parsed.photos)
-        write_fix_map(path, fix, Path(photo))
+        write_fix_map(path, fix, Path(photo), parsed.images)
         print(f"map: {path}", file=sys.stderr)
 
 

@@ -83,7 +83,7 @@ def compare(out: Path, study: Study, names: list[str], minutes: float, device: s
         read_places(sets.city, split)  # refuses before hours of work
     runs = Runs(out, sets, study.flags, study.train_flags, study.scale, device)
     why_not = run_all(runs, names, minutes)
-    text = write_report(out, read_rows(runs, names, why_not), study.about())
+    text = write_report(out, read_rows(runs, names, why_not), study.about(names))
     sys.stdout.write(text)
     sys.stderr.write(f"table and plot: {out}\n")
     return not why_not

@@ -235,7 +235,12 @@ def _out(options: dict[str, Any], rerank: RerankSettings | None) -> Path:
     if options["out"]:
         return Path(options["out"])
     models, scales = options["model"] or [], options["scales"]
-    parts = [options["split"], options["test_method"]]
+    parts = [Path(options["data"]).resolve().name, options["split"], options["test_method"]]
+    if options["img_size"]:
+        parts.append("x".join(f"{side}" for side in options["img_size"]))
+    radius_m = options["val_positives_dist_threshold"]
+    if radius_m != PlaceRecipe.val_positives_dist_threshold:
+        parts.append(f"{radius_m:g}m")
     if len(models) > 1:
         parts += [options["ensemble"], *(Path(directory).name for directory in models[1:])]
     if scales != [1.0]:

@@ -28,6 +28,7 @@ FIELDS = (
     "note",
 )
 _UNSAFE = re.compile(r"[@/\\\s]")
+_EXTENSION = re.compile(r"\.[A-Za-z]\w*$")  # .jpg, not the .25 of a position
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,7 @@ class PlaceName:
         Raises:
             ValueError: it has no @, or no numbers where the position must be.
         """
-        stem = name.rpartition("@")[0] if name.count("@") > 2 else name.rpartition(".")[0] or name
-        parts = stem.split("@")[1:]
+        parts = _EXTENSION.sub("", name).split("@")[1:]
         if len(parts) < 2 or not name.startswith("@"):
             raise ValueError(f"{name}: not named @UTM_east@UTM_north@...@.jpg")
         fields: dict[str, str] = dict(zip(FIELDS, parts, strict=False))

@@ -25,12 +25,14 @@ class Encoding(NamedTuple):
         scene: logits float32 `(scenes,)`.
         descriptor: float32 `(D,)`, of length 1.
         maps: feature maps float32 `(C, h, w)` that its matches are re-ranked by; None without.
+        notes: what an answer must say of how the photo was read.
     """
 
     logits: dict[str, NDArray[np.float32]]
     scene: NDArray[np.float32]
     descriptor: NDArray[np.float32]
     maps: NDArray[np.float32] | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Session(Protocol):
@@ -76,7 +78,7 @@ class OnnxSession:
         """Encode a photo uint8 `(H, W, 3)` and, where there is one, its class map `(H, W)`."""
         feed = model_input(rgb, seg, self._bundle)
         outputs = self._session.run(None, {k: v for k, v in feed.items() if k in self._inputs})
-        return as_encoding(outputs, self._bundle.levels)
+        return as_encoding(outputs, self._bundle, seg is not None)
 
 
 def open_session(bundle: Bundle, engine: str = "onnx") -> Session:
@@ -114,10 +116,23 @@ def model_input(rgb: Pixels, seg: Pixels | None, bundle: Bundle) -> dict[str, ND
     }
 
 
-def as_encoding(outputs: list[NDArray], levels: tuple[str, ...]) -> Encoding:
+def as_encoding(outputs: list[NDArray], bundle: Bundle, has_map: bool) -> Encoding:
     """Name the model's outputs, each `(1, ...)`: one for each level, scene, descriptor."""
     first = [np.asarray(output[0], dtype=np.float32) for output in outputs]
-    return Encoding(dict(zip(levels, first[:-2], strict=True)), first[-2], first[-1])
+    logits = dict(zip(bundle.levels, first[:-2], strict=True))
+    return Encoding(logits, first[-2], first[-1], notes=_map_notes(bundle, has_map))
+
+
+def _map_notes(bundle: Bundle, has_map: bool) -> tuple[str, ...]:
+    inputs = bundle.config["architecture"]["inputs"]
+    if inputs == "both" and not has_map:
+        return (
+            "the model reads segmentation maps too and got none (--seg): it may be less sure, and "
+            "less right, than on the photos it was calibrated with",
+        )
+    if inputs == "rgb" and has_map:
+        return ("the model reads no segmentation map: the one given was not used",)
+    return ()
 
 
 def engine_of(path: Path) -> str:

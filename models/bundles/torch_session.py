@@ -22,4 +22,5 @@ class TorchSession:
         arguments = [torch.from_numpy(feed[name]).to(self._device) for name in feed]
         prediction = self._model(*arguments)
         outputs = [*prediction.cells.values(), prediction.scene, prediction.descriptor]
-        return as_encoding([output.cpu().numpy() for output in outputs], self._bundle.levels)
+        arrays = [output.cpu().numpy() for output in outputs]
+        return as_encoding(arrays, self._bundle, seg is not None)

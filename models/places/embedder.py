@@ -77,6 +77,11 @@ class Embedder(nn.Module):
             settings.backbone, settings.img_size, settings.cut, pretrained
         )
         check_pair(settings.backbone, self.extractor, settings.aggregation)
+        if settings.attention != "none" and settings.aggregation in TOKEN_AGGREGATORS:
+            raise ValueError(
+                f"attention {settings.attention!r} weighs maps, and aggregation "
+                f"{settings.aggregation!r} reads tokens: leave one of the two out"
+            )
         width = self.extractor.width
         self.attention = (
             nn.Identity() if settings.attention == "none" else ATTENTIONS[settings.attention](width)

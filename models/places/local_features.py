@@ -70,7 +70,11 @@ class MapExtractor(Extractor):
 
 
 class TokenExtractor(Extractor):
-    """A vision transformer, whose patches are also laid out as a map."""
+    """A vision transformer, whose patches are also laid out as a map.
+
+    Raises:
+        ValueError: photos of another size than its own, which its positions are learned for.
+    """
 
     has_tokens = True
 
@@ -81,6 +85,13 @@ class TokenExtractor(Extractor):
 
     def forward(self, images: Tensor) -> Local:
         """Extract from `(B, 3, H, W)`."""
+        own = tuple(self.vit.vit.patch_embed.img_size or images.shape[2:])
+        if tuple(images.shape[2:]) != own:
+            raise ValueError(
+                f"this transformer sees photos of {own[0]} x {own[1]} px, not of "
+                f"{images.shape[2]} x {images.shape[3]}: take a test method and a size that give "
+                "those (hard_resize, no --img_size), or a model of a convolutional network"
+            )
         summary, patches = self.vit(images)
         rows, columns = self.vit.vit.patch_embed.grid_size
         maps = patches.transpose(1, 2).unflatten(2, (rows, columns))

@@ -178,7 +178,10 @@ def _blind_fix(encoding: Encoding, world: World, mass: float, area: Area) -> Fix
         confidence=0.0,
         calibrated=False,
         cells=(),
-        notes=("the model has no cell in the area: only the gallery can answer",),
+        notes=(
+            *encoding.notes,
+            "the model has no cell in the area: only the gallery can answer",
+        ),
     )
 
 
@@ -188,7 +191,9 @@ def _cell_fix(
     """The answer of the cells alone, and the region's classes, likeliest first."""
     cells, calibration = world.cells, world.calibration
     posterior = world.posterior(encoding)
-    notes = [] if calibration.photos else ["not calibrated: the region's mass is unchecked"]
+    notes = [*encoding.notes]
+    if not calibration.photos:
+        notes.append("not calibrated: the region's mass is unchecked")
     inside = np.ones(len(cells), dtype=np.bool_)
     if area is not None:
         inside = _inside(posterior, cells, area)

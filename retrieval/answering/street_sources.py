@@ -21,7 +21,8 @@ class StreetSources:
         gallery: made by `python -m retrieval.index`; None for answers without street.
         place_model: what described the gallery's photos, where the model bundle did not.
         rerank_model: made by `python -m retrieval.train_geowarp`; None leaves matches as found.
-        images: photos of the gallery, the folder that was given at indexing.
+        images: photos of the gallery, the folder that was given at indexing; for re-ranking, and
+            for the pictures on a map.
         rerank_top: matches that are re-ranked; None = `RERANK_TOP`.
 
     Raises:
@@ -48,8 +49,10 @@ class StreetSources:
                 "--rerank_model compares photos: name the folder of the gallery's, the one given "
                 "at indexing, with --images"
             )
-        if not self.rerank_model and (self.images or self.rerank_top is not None):
-            return "--images and --rerank_top go with --rerank_model"
+        if self.images and not self.gallery:
+            return "--images is the folder of a gallery's photos: name that with --gallery"
+        if not self.rerank_model and self.rerank_top is not None:
+            return "--rerank_top goes with --rerank_model"
         if self.images and not self.images.is_dir():
             return f"no folder {self.images}: --images is the folder of the gallery's photos"
         if self.rerank_top is not None and self.rerank_top < 2:

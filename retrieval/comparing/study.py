@@ -1,7 +1,9 @@
 """The settings of one `retrieval.compare`: what decides its figures, kept in its folder."""
 
 import json
-from dataclasses import asdict, dataclass
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from partitioning.atomic_file import atomic_path
@@ -53,12 +55,26 @@ class Study:
         backbone = "" if self.backbone == OF_RECIPE else f"--backbone {self.backbone}"
         return f"{backbone} {small}"
 
-    def about(self) -> list[str]:
-        """What the report says above its table."""
+    def command(self, names: Sequence[str]) -> str:
+        """The command that makes such a study of the rows named."""
+        given = [
+            f"--{entry.name}={shlex.quote(str(getattr(self, entry.name)))}"
+            for entry in fields(self)
+            if entry.name != "is_fast" and getattr(self, entry.name) != entry.default
+        ]
+        words = [*given, *(["--fast"] if self.is_fast else []), "--methods", *names]
+        return f"python -m retrieval.compare --out DIR {' '.join(words)}"
+
+    def about(self, names: Sequence[str]) -> list[str]:
+        """What the report of the rows named says above its table."""
         what = (
             f"{self.data}." if self.data else "A SYNTHETIC town, made up; no real photo is in it."
         )
-        said = [what, f"Flags of all trainings beside each recipe's: `{self.flags.strip()}`."]
+        said = [
+            what,
+            f"Made by `{self.command(names)}`.",
+            f"Flags of all trainings beside each recipe's: `{self.flags.strip()}`.",
+        ]
         if self.backbone != OF_RECIPE:
             said.append(
                 f"All rows see through {self.backbone} in place of their recipe's network, so that "

@@ -33,7 +33,7 @@ from retrieval.geowarp.views import Epochs, ViewPairs
 WARM_STEPS = 50  # of the cosine schedule
 WEIGHTS = {"self_supervised": "ss_w", "consistency": "consistency_w",
            "features_wise": "features_wise_w"}  # setting by loss  # fmt: skip
-_STREAM = 4  # of random numbers; others are in geowarp_views and geowarp_weak_pairs
+_STREAM = 4  # of random numbers; others are in views.py and weak_pairs.py
 
 PhotoPairs = tuple[Tensor, Tensor]
 

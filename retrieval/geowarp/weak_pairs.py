@@ -19,7 +19,7 @@ from retrieval.geowarp.views import drawn_rows, shown_to
 from retrieval.nearest import nearest
 
 ANSWERS = 20  # of each query
-_STREAM = 3  # of random numbers; others are in geowarp_views
+_STREAM = 3  # of random numbers; others are in views.py
 
 
 def find_weak_pairs(

@@ -6,6 +6,7 @@ checkpoint: a run that goes on from the start of a round is the run that was nev
 """
 
 import json
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -193,4 +194,10 @@ class TripletRounds(pl.LightningDataModule):
 def query_weights(queries: Photos) -> np.ndarray:
     """Weights of queries by the words night and sideways in their names' notes."""
     notes = [PlaceName.parse(path.name).note.split("_") for path in queries.paths]
-    return rarity_weights([np.array([word in note for note in notes]) for word in RARE])
+    groups = [np.array([word in note for note in notes]) for word in RARE]
+    if not any(group.any() for group in groups):
+        sys.stderr.write(
+            f"warning: --mining msls_weighted: no query has {' or '.join(RARE)} in the note of its "
+            "name (its last field): all are drawn alike, as --mining partial draws them\n"
+        )
+    return rarity_weights(groups)

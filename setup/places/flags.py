@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from data.places import SPLITS
+from partitioning.area_flag import joined_areas
 from setup.places.plan import QUERY_RULES, PlanSettings
 from setup.places.zones import NORTH, SOUTH
 
@@ -35,7 +36,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--workers", type=int, default=2, help="threads that read and write photos")
     _add_districts(parser)
     _add_queries(parser)
-    return parser.parse_args(arguments)
+    return parser.parse_args(joined_areas(arguments))
 
 
 def _add_districts(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +48,7 @@ def _add_districts(parser: argparse.ArgumentParser) -> None:
         add(
             f"--{split}_area",
             metavar="W,S,E,N",
-            help=f"rectangle in degrees for {split}, in place of shares; west of Greenwich write "
-            f"--{split}_area=-9.2,38.7,-9.1,38.8",
+            help=f"rectangle in degrees for {split}, in place of shares",
         )
     add(
         "--buffer_m",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from partitioning.area_flag import joined_areas
 from setup.downloading.settings import Settings
 from setup.street import SOURCES
 from setup.street.area import Box, parse_area
@@ -120,18 +121,7 @@ def parse_arguments(arguments: list[str], about: str | None) -> argparse.Namespa
     add("--per_host", type=int, default=8, help="of one host (default: %(default)s); 0: all")
     add("--server", help="the interface of one Panoramax server (default: of all of them)")
     add("--allow_private", action="store_true", help="let addresses of a private network through")
-    options = parser.parse_args(_with_negative_area(arguments))
+    options = parser.parse_args(joined_areas(arguments))
     if not (options.area or options.refresh):
         parser.error("give --area, or --refresh for what is there")
     return options
-
-
-def _with_negative_area(arguments: list[str]) -> list[str]:
-    """Join --area to a value that begins with a minus, which argparse takes for a flag."""
-    joined: list[str] = []
-    for argument in arguments:
-        if joined and joined[-1] == "--area":
-            joined[-1] = f"--area={argument}"
-        else:
-            joined.append(argument)
-    return joined

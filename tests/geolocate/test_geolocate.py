@@ -213,6 +213,8 @@ def test_a_segmentation_map_changes_the_answer_and_must_fit(run, photos, tmp_pat
     assert code == 0
     plain = json.loads(run(photos[0], "--json")[1])
     assert json.loads(out)["confidence"] != plain["confidence"]
+    assert any("segmentation maps too and got none" in note for note in plain["notes"])
+    assert not any("segmentation" in note for note in json.loads(out)["notes"])
     err = refused(run(photos[0], "--seg", tmp_path / "small.png"))
     assert str(photos[0]) in err
     assert "segmentation map is (50, 96)" in err

@@ -113,8 +113,8 @@ def test_a_model_that_did_not_make_the_gallery_is_refused(
         ({"place_model": "x"}, "--place_model goes with a gallery"),
         ({"rerank_model": "x", "images": "."}, "name one with --gallery"),
         ({"gallery": "x", "rerank_model": "x"}, "with --images"),
-        ({"gallery": "x", "images": "."}, "go with --rerank_model"),
-        ({"gallery": "x", "rerank_top": 3}, "go with --rerank_model"),
+        ({"images": "."}, "name that with --gallery"),
+        ({"gallery": "x", "rerank_top": 3}, "goes with --rerank_model"),
         ({"gallery": "x", "rerank_model": "x", "images": "none"}, "no folder none"),
         ({"gallery": "x", "rerank_model": "x", "images": ".", "rerank_top": 1}, "2 or more"),
     ],
@@ -158,6 +158,15 @@ def test_a_capped_command_re_ranks_and_names_no_match(
     assert "16 of the first 24 matches were re-ranked by dense matching" in answer["notes"]
     assert answer["matches"] == []
     assert all(photo.name not in out for photo in photos if photo != photos[3])
+
+
+def test_a_map_shows_the_matches_where_their_photos_are(run, photos, town, place_model, tmp_path):
+    flags = ["--gallery", town, "--place_model", place_model, "--mass", 1, "--top_k", 3]
+    pictures = []
+    for more in ([], ["--images", photos[0].parent]):
+        assert run(photos[3], *flags, *more, "--map", tmp_path / "map.html")[0] == 0
+        pictures.append((tmp_path / "map.html").read_text().count("data:image/jpeg"))
+    assert pictures[1] == pictures[0] + 3
 
 
 def test_a_bundle_s_gallery_is_re_ranked_too(bundle, gallery, photos, warp_model):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 from dataclasses import replace
 
 import numpy as np
@@ -289,6 +290,17 @@ def test_a_note_says_whether_the_method_came_to_bear(tmp_path, name, reset, chos
     origin = {"origin": {"reclustered after epochs": reset, "best epoch": chosen}}
     (runs.model(name) / "config.json").write_text(json.dumps(origin))
     assert words in _note(runs, name)
+
+
+def test_the_report_says_by_which_command_it_was_made():
+    study = Study("my town", plain="cut", is_fast=True)
+    command = study.command(["gem", "+night"])
+    assert f"Made by `{command}`." in study.about(["gem", "+night"])
+    words = shlex.split(command)
+    assert words[:3] == ["python", "-m", "retrieval.compare"]
+    parsed = vars(build_parser().parse_args(words[3:]))
+    assert (parsed["data"], parsed["plain"], parsed["fast"]) == ("my town", "cut", True)
+    assert (parsed["methods"], parsed["backbone"]) == (["gem", "+night"], Study.backbone)
 
 
 def test_a_folder_holds_one_study(tmp_path):

@@ -229,12 +229,16 @@ def test_results_of_another_test_have_another_folder(asked):
     pca = ["--pca_dim", "8"]
     close = [*RERANK, "--rerank_only_if_close", "0.1", "--rerank_warp", "photos"]
     every = [[], pca, [*pca, "--whiten"], RERANK, [*RERANK, "--rerank_top", "9"], close,
-             [*RERANK, *pca], [*RERANK[:3], "runs/other"]]  # fmt: skip
+             [*RERANK, *pca], [*RERANK[:3], "runs/other"], ["--img_size", "48", "64"],
+             ["--val_positives_dist_threshold", "10"], ["--data", "other/town"]]  # fmt: skip
     folders = [asked(*flags)[0].out for flags in every]
     assert len(set(folders)) == len(every)
-    assert folders[0] == Path("runs/m/test-hard_resize")
-    assert folders[2].name == "test-hard_resize-pca8_whitened"
-    assert folders[5].name == "test-hard_resize-geowarp-warp-top5-close0.1-photos"
+    assert folders[0] == Path("runs/m/x-test-hard_resize")
+    assert folders[2].name == "x-test-hard_resize-pca8_whitened"
+    assert folders[5].name == "x-test-hard_resize-geowarp-warp-top5-close0.1-photos"
+    assert folders[8].name == "x-test-hard_resize-48x64"
+    assert folders[9].name == "x-test-hard_resize-10m"
+    assert folders[10].name == "town-test-hard_resize"
 
 
 def test_refusals_say_what_to_do(model, town, tmp_path, capsys):

@@ -25,6 +25,12 @@ def test_two_fields_are_enough(name):
     assert (place.utm_east, place.utm_north, place.lat) == (1.5, 2.0, None)
 
 
+def test_a_last_field_without_its_sign_is_read():
+    assert PlaceName.parse("@1.5@2@32.jpg").utm_zone == 32
+    assert PlaceName.parse("@1.5@2@32@T@45@7.5.jpg").lon == 7.5
+    assert PlaceName.parse("@1.5@2.25").utm_north == 2.25  # no name of a file, but a position
+
+
 def test_what_is_written_is_read():
     place = PlaceName(
         395000.25, 4991000.5, 32, "T", 45.064673, 7.66627, "seq 1/2", "3", 12.5, timestamp="2021"

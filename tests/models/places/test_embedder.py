@@ -111,3 +111,15 @@ def test_settings_out_of_range_are_refused():
     ):
         with pytest.raises(ValueError, match=what):
             Embedder(EmbedderSettings("resnet18", **changes), pretrained=False)
+
+
+def test_a_transformer_names_the_photos_it_can_see():
+    embedder = Embedder(EmbedderSettings(TINY_VIT, "gem", img_size=64), pretrained=False).eval()
+    with pytest.raises(ValueError, match=r"sees photos of 64 x 64 px, not of 64 x 96"):
+        embedder(torch.zeros(1, 3, 64, 96))
+
+
+def test_attention_on_tokens_is_refused_not_ignored():
+    settings = EmbedderSettings(TINY_VIT, "cls", attention="cbam", img_size=64)
+    with pytest.raises(ValueError, match="'cbam' weighs maps, and aggregation 'cls' reads tokens"):
+        Embedder(settings, pretrained=False)

@@ -220,8 +220,8 @@ def run(town, *more):
 def test_the_command_joins_models_and_scales(models, directories, town, tmp_path, capsys):
     joined = ["--model", *directories, "--scales", "0.75", "1", "--scale_join", "mean"]
     assert run(town, *joined, "--ensemble_weights", "1", "2", "1", "--audit") == 0
-    out = next((tmp_path / directories[0]).glob("test-*"))
-    assert out.name == "test-hard_resize-concat-b-c-mean-0.75-1"
+    out = next((tmp_path / directories[0]).glob("*-test-*"))
+    assert out.name == f"{town.name}-test-hard_resize-concat-b-c-mean-0.75-1"
     facts = json.loads((out / "recalls.json").read_text())
     assert (facts["models"], facts["ensemble"], facts["scale_join"]) == (3, "concat", "mean")
     assert facts["ensemble_weights"] == "1 2 1"
