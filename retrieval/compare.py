@@ -8,17 +8,17 @@ one it stands on with its paired interval, and in words what helps and what does
 comparison.md, .csv, .png, and a folder for each method.
 
 Without --data a SYNTHETIC town is made, with queries by day and by night, and what the recipes say
-is cut down to it: within an hour on two cores. Nothing but --backbone is changed on a set of yours:
-a recipe then takes hours on a GPU. What cannot be run stands in the table with the reason. Finished
-methods are kept: the same command goes on where it was stopped. --minutes starts no further one
-after so long. --fast tries the machinery.
+is cut down to it: within an hour on two cores, two methods at a time. Nothing but the backbone is
+changed on a set of yours (--backbone recipe keeps that too): a recipe then takes hours on a GPU.
+What cannot be run stands in the table with the reason. Finished methods are kept: the same command
+goes on where it was stopped. --minutes starts no further one after so long. --fast tries the
+machinery.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,6 @@ from retrieval.comparing.methods import DEFAULT, METHODS, wanted_sets, with_base
 from retrieval.comparing.study import Study, open_folder
 
 if TYPE_CHECKING:
-    from retrieval.comparing.runs import Runs
     from retrieval.comparing.sets import Sets
 
 
@@ -41,49 +40,41 @@ def sets_of(out: Path, study: Study, names: list[str]) -> Sets:
     return Sets(Path(study.data).resolve(), **found)
 
 
-def run_all(runs: Runs, names: list[str], minutes: float) -> dict[str, str]:
-    """Run what is missing; returns why which rows have no figures."""
-    from rich.console import Console
-
-    from retrieval.comparing.runs import NotRunError
-
-    console, began, why_not = Console(stderr=True), time.monotonic(), {}
-    for number, name in enumerate(names, 1):
-        if runs.is_tested(name):
-            continue
-        if (time.monotonic() - began) / 60 >= minutes:
-            why_not[name] = f"--minutes {minutes:g} were over; run the command again to go on"
-            continue
-        what = f"{name}, {number} of {len(names)}; its log is {runs.folder(name) / 'log'}"
-        with console.status(what, spinner="dots"):
-            console.print(what, highlight=False, markup=False)
-            try:
-                runs.run(name)
-            except NotRunError as error:
-                why_not[name] = str(error)
-                console.print(f"{name}: not run: {error}", highlight=False, markup=False)
-    return why_not
-
-
-def compare(out: Path, study: Study, names: list[str], minutes: float, device: str) -> bool:
+def compare(
+    out: Path, study: Study, names: list[str], minutes: float, device: str, jobs: int
+) -> bool:
     """Run, report and print; returns whether every row has figures.
+
+    Args:
+        out: Folder of the study.
+        study: What decides its figures.
+        names: Rows.
+        minutes: No further row is started after so long.
+        device: auto, cpu or cuda.
+        jobs: Rows at a time; 0 takes what suits the machine.
 
     Raises:
         ValueError, OSError: the folder holds another study, or the set cannot be read.
     """
     from data.places import read_places
     from retrieval.comparing.report import write_report
-    from retrieval.comparing.runs import SPLITS, Runs
+    from retrieval.comparing.runs import SPLITS, Runs, clocked, minutes_of
+    from retrieval.comparing.schedule import Schedule, cores, usual_jobs
     from retrieval.comparing.table import read_rows
 
     out = out.resolve()
     open_folder(out, study)
-    sets = sets_of(out, study, names)
+    with clocked(out, "sets"):
+        sets = sets_of(out, study, names)
     for split in ("train", *SPLITS):
         read_places(sets.city, split)  # refuses before hours of work
-    runs = Runs(out, sets, study.flags, study.train_flags, study.scale, device)
-    why_not = run_all(runs, names, minutes)
-    text = write_report(out, read_rows(runs, names, why_not), study.about(names))
+    jobs = jobs or usual_jobs(device)
+    threads = max(1, cores() // jobs) if jobs > 1 else 0
+    runs = Runs(out, sets, study.flags, study.train_flags, study.scale, device, threads)
+    with clocked(out, "rows"):
+        why_not = Schedule(runs, names, jobs, minutes).run()
+    rows = read_rows(runs, names, why_not)
+    text = write_report(out, rows, study.about(names), sum(minutes_of(out).values()))
     sys.stdout.write(text)
     sys.stderr.write(f"table and plot: {out}\n")
     return not why_not
@@ -110,6 +101,8 @@ def build_parser() -> argparse.ArgumentParser:
         "with =, as in --train_flags=--freeze_backbone, several in quotes after it")  # fmt: skip
     add("--minutes", type=float, default=float("inf"), help="start no further method after so long")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where models run")
+    add("--jobs", type=int, default=0, metavar="N", help="methods at a time, which share the "
+        "cores; 0: two without a GPU")  # fmt: skip
     add("--fast", action="store_true", help="try the machinery on a tiny town")
     return parser
 
@@ -120,6 +113,8 @@ def main(arguments: list[str] | None = None) -> int:
     options: dict[str, Any] = vars(parser.parse_args(arguments))
     if options["fast"] and options["data"]:
         parser.error("--fast makes a tiny town of its own; leave out --data")
+    if options["jobs"] < 0:
+        parser.error("--jobs must be 0 or more")
     names = ("data", "plain", "undistorted", "maps", "backbone")
     shared = {name: options[name] for name in names}
     if any(shared[name] for name in names[1:4]) and not options["data"]:
@@ -127,7 +122,9 @@ def main(arguments: list[str] | None = None) -> int:
     study = Study(**shared, train_flags=options["train_flags"], is_fast=options["fast"])
     try:
         rows = with_bases(options["methods"])
-        whole = compare(options["out"], study, rows, options["minutes"], options["device"])
+        whole = compare(
+            options["out"], study, rows, options["minutes"], options["device"], options["jobs"]
+        )
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

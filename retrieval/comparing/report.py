@@ -17,13 +17,14 @@ NAME = "comparison"
 COLUMNS = (*RECALLS, AVERAGE)
 
 
-def write_report(out: Path, rows: list[Row], about: list[str]) -> str:
+def write_report(out: Path, rows: list[Row], about: list[str], clock_minutes: float) -> str:
     """Write comparison.csv, .md and .png; return the Markdown.
 
     Args:
         out: Folder.
         rows: Of the table.
         about: Sentences on what was compared, above the table.
+        clock_minutes: What all of it took by the clock.
     """
     cells = [plain(row) for row in rows]
     columns = list(dict.fromkeys(name for line in cells for name in line))
@@ -31,7 +32,7 @@ def write_report(out: Path, rows: list[Row], about: list[str]) -> str:
     writer = csv.DictWriter(table, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(cells)
-    text = markdown(rows, about)
+    text = markdown(rows, about, clock_minutes)
     for name, content in ((f"{NAME}.csv", table.getvalue()), (f"{NAME}.md", text)):
         with atomic_path(out / name) as temporary:
             temporary.write_text(content)
@@ -41,9 +42,10 @@ def write_report(out: Path, rows: list[Row], about: list[str]) -> str:
     return text
 
 
-def markdown(rows: list[Row], about: list[str]) -> str:
+def markdown(rows: list[Row], about: list[str], clock_minutes: float) -> str:
     """The report."""
-    words = [f"- {sentence}" for sentence in sentences(rows)]
+    took = f"All {len(rows)} rows and the sets' making took {clock_minutes:.0f} minutes."
+    words = [f"- {sentence}" for sentence in [*sentences(rows), took]]
     parts = ["# Place recognition compared", "\n".join(about), main_table(rows), gain_table(rows)]
     return "\n\n".join([*parts, "\n".join(words)]) + "\n"
 
@@ -107,8 +109,7 @@ def sentences(rows: list[Row]) -> list[str]:
             "difference that so many queries could tell from chance. They say what other queries "
             "would do; one training of each row was run."
         )
-    total, count = sum(row.minutes for row in rows), len(rows)
-    return [*said, f"All {count} rows together took {total:.0f} minutes, the sets' making aside."]
+    return said
 
 
 def draw(path: Path, rows: list[Row], title: str) -> None:

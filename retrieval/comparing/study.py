@@ -82,8 +82,9 @@ class Study:
             )
         return [
             *said,
-            "Recalls in percent, 25 m. Minutes are of a row's own commands: one that is tested "
-            "with the model of the row it stands on does not count its training.",
+            "Recalls in percent, 25 m. Minutes are of a row's own commands, others running beside "
+            "them: a row that is tested with the model of the row it stands on does not count its "
+            "training.",
         ]
 
 
