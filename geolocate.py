@@ -155,14 +155,16 @@ class Geolocator:
         top_k: int = 20,
         area: Area | None = None,
     ) -> Fix:
-        """Turn an encoding into a fix; arguments and errors as in `locate`."""
+        """Turn an encoding into a fix; arguments and errors as in `locate`.
+
+        Raises:
+            ValueError: an area under a cap, which rectangle by rectangle tells what the cap hides.
+        """
         from retrieval.answering.decision import decide
+        from retrieval.answering.precision_cap import capped, check_uncapped
 
+        check_uncapped(area, self.precision_cap_km)
         fix = decide(encoding, self.world, self.street, mass, top_k, area)
-        if self.precision_cap_km == 0:
-            return fix
-        from retrieval.answering.precision_cap import capped
-
         return capped(fix, self.precision_cap_km)
 
 
@@ -202,7 +204,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--top_k", type=int, default=20, help="gallery matches to return")
     add("--seg", type=Path, metavar="PNG", help="class-index map, for a model that reads one")
     add("--engine", choices=("auto", "onnx", "torch"), default="auto", help="what runs the model")
-    add("--precision_cap_km", type=float, default=0.0, help="no answer finer than this; 0 = no cap")
+    add("--precision_cap_km", type=float, default=0.0, help="no answer finer than this, and no "
+        "--area; 0 = no cap")  # fmt: skip
     add("--json", action="store_true", help="print JSON, one object a line")
     add("--map", type=Path, metavar="HTML", help="write a map; with several photos, one file each")
     return parser
@@ -233,6 +236,10 @@ def check_cap(km: float) -> None:
 def check_request(parsed: argparse.Namespace) -> None:
     """Raise a ValueError for what no photo could be answered with, before anything is loaded."""
     check_cap(parsed.precision_cap_km)
+    if parsed.area and parsed.precision_cap_km:
+        from retrieval.answering.precision_cap import check_uncapped
+
+        check_uncapped(parsed.area, parsed.precision_cap_km)
     if not 0 < parsed.mass <= 1:
         raise ValueError(f"--mass must lie in (0, 1], got {parsed.mass}")
     if parsed.top_k < 1:
@@ -279,20 +286,11 @@ def report(photo: str, fix: Fix, parsed: argparse.Namespace) -> None:
 
         print(describe(photo, fix))
     if parsed.map:
-        from retrieval.mapping.fix_map import write_fix_map
+        from retrieval.mapping.fix_map import map_path, write_fix_map
 
         path = map_path(parsed.map, photo, parsed.photos)
         write_fix_map(path, fix, Path(photo), parsed.images)
         print(f"map: {path}", file=sys.stderr)
-
-
-def map_path(path: Path, photo: str, photos: list[str]) -> Path:
-    """Where the map of one photo goes: a file each, also for photos of one name."""
-    if len(photos) == 1:
-        return path
-    namesakes = [other for other in photos if Path(other).stem == Path(photo).stem]
-    number = f"-{namesakes.index(photo) + 1}" if namesakes.index(photo) else ""
-    return path.with_stem(f"{path.stem}-{Path(photo).stem}{number}")
 
 
 if __name__ == "__main__":

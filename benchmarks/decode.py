@@ -28,7 +28,7 @@ import torch
 import torchvision.transforms as tv
 from PIL import Image
 
-from data.images import IMAGENET_MEAN, IMAGENET_STD, decode_rgb, image_size
+from data.images import IMAGENET_MEAN, IMAGENET_STD, decode_rgb, image_size, shrunk_by
 from data.transforms import TrainTransform, normalize
 
 SIZE, BATCH = 224, 32
@@ -69,7 +69,7 @@ def ours(files: Files, scale: tuple[float, float]) -> torch.Tensor:
         height, width = image_size(file)
         geometry = transform.geometry(height, width, generator)
         pixels = decode_rgb(file, min_side=min(height, width) // geometry.factor)
-        factor = 1 if pixels.shape[:2] == (height, width) else geometry.factor
+        factor = shrunk_by(height, width, pixels)
         rgb = torch.from_numpy(pixels).permute(2, 0, 1)
         squares.append(transform.apply(rgb, None, geometry, generator, factor)[0])
     return normalize(torch.stack(squares))

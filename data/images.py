@@ -27,6 +27,7 @@ from data.photos.orientation import UPRIGHT, jpeg_orientation, orient
 Pixels = NDArray[np.uint8]
 
 MAX_FILE_BYTES = 256 * 2**20
+PNG_DEPTH = 24  # byte of a PNG that says how many bits a sample has
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in 0..1, as the ImageNet weights were trained with
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -100,10 +101,13 @@ def decode_seg(data: bytes, name: str = "seg map", max_pixels: int = MAX_PIXELS)
         ImageError: not a one-channel 8-bit PNG, truncated, or larger than `max_pixels`.
     """
     image = open_image(data, name, max_pixels)
-    if image.format != "PNG" or image.mode not in ("L", "P", "1"):
+    # Pillow stretches grey of 2 and 4 bits to 0..255, which makes other classes of them.
+    is_stretched = image.format == "PNG" and image.mode == "L" and data[PNG_DEPTH] != 8
+    if image.format != "PNG" or image.mode not in ("L", "P", "1") or is_stretched:
         raise ImageError(
             f"{name}: a segmentation map is a one-channel 8-bit PNG of class indices, "
-            f"not {image.format} {image.mode}; save it in mode L or P"
+            f"not {image.format} {image.mode}{f' of {data[PNG_DEPTH]} bits' * is_stretched}; "
+            "save it in mode L or P"
         )
     load_pixels(image, name)
     return np.array(image, dtype=np.uint8)
@@ -146,6 +150,15 @@ def _decoder_factor(height: int, width: int, min_side: int, orientation: int) ->
         if min_side > 0 and exact and min(height, width) // factor >= min_side:
             return factor
     return 1
+
+
+def shrunk_by(height: int, width: int, pixels: Pixels) -> int:
+    """How many times smaller a photo of that size came from `decode_rgb`: 1, 2 or 4.
+
+    What was asked for does not tell: a turned photo with an uneven edge may come at 1/2 in place
+    of 1/4.
+    """
+    return next(f for f in (1, 2, 4) if pixels.shape[:2] == (-(-height // f), -(-width // f)))
 
 
 def crop_square(pixels: Pixels, size: int, crop: str = "center") -> Pixels:

@@ -7,7 +7,6 @@ have them are packed under `safe_key(id)`, and `image_id(key)` gives the id back
 """
 
 import json
-import math
 import re
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
@@ -18,6 +17,7 @@ JSON, SEG = "json", "seg.png"
 PHOTO_EXTENSIONS = ("jpg", "jpeg", "png", "webp")  # we write jpg; the others come from elsewhere
 MAX_KEY_BYTES = 91  # with ".seg.png" it still fits the 100 bytes of a plain tar name
 NUM_SCENES = 3  # s3: indoor, natural, urban
+MAX_SCORE = 1e300  # of a scene: what is not finite, or no float at all, is no probability
 # The letters that ids of the field's data sets are made of, less dot and slash.
 _KEY = re.compile(r"[\w@%,=+~-]+")
 
@@ -79,7 +79,7 @@ def position_of(metadata: dict[str, Any]) -> tuple[float, float]:
     """
     try:
         lat, lon = float(metadata["lat"]), float(metadata["lon"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise ValueError("no lat and lon in its metadata") from None
     # position_problems works on arrays and is a hundred times slower for one good position.
     if not (abs(lat) <= 90 and abs(lon) <= 180):
@@ -95,7 +95,7 @@ def scene_of(metadata: dict[str, Any]) -> int:
     s3 = metadata.get("s3")
     if not isinstance(s3, list) or len(s3) != NUM_SCENES:
         return -1
-    if not all(isinstance(p, int | float) and math.isfinite(p) for p in s3):
+    if not all(isinstance(p, int | float) and abs(p) <= MAX_SCORE for p in s3):
         return -1
     return max(range(NUM_SCENES), key=s3.__getitem__) if sum(s3) > 0 else -1
 

@@ -181,7 +181,10 @@ def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
 
 
 def _write_problems(report: Report, path: Path) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_path(path) as temporary,  # names are of any bytes
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         rows = csv.writer(file)
         rows.writerow(["kind", "shard", "key", "what"])
         rows.writerows((p.kind, p.shard, p.key, p.what) for p in report.problems)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from data.batch import PREFETCH, BatchPacker
-from data.images import MAX_PIXELS, ImageError, decode_rgb, decode_seg, image_size
+from data.images import MAX_PIXELS, ImageError, decode_rgb, decode_seg, image_size, shrunk_by
 from data.index import Index
 from data.sample import NUM_SCENES
 from data.sampler import SHARDS_AT_A_TIME, Pick, ResumableSampler
@@ -124,7 +124,7 @@ class PhotoStream(Dataset[dict[str, Any]]):
         geometry = self.transform.geometry(height, width, generator)
         # The crop is known before the photo is decoded, so a large one is decoded smaller.
         pixels = decode_rgb(jpg, key, self.max_pixels, min(height, width) // geometry.factor)
-        factor = 1 if pixels.shape[:2] == (height, width) else geometry.factor
+        factor = shrunk_by(height, width, pixels)
         rgb = torch.from_numpy(pixels).permute(2, 0, 1)
         seg = None
         if self.use_seg and seg_png is not None:

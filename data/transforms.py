@@ -79,7 +79,7 @@ class PairedTransform(ABC):
             seg: uint8 `(H, W)` at the photo's full size, or None.
             geometry: From `geometry`, called with the photo's full size.
             generator: For the colours.
-            factor: 1, or `geometry.factor` if the decoder followed it.
+            factor: `geometry.factor` if the decoder followed it, or less, as `shrunk_by` says.
 
         Returns:
             rgb uint8 `(3, S, S)`, contiguous, and seg uint8 `(S, S)` or None.

@@ -72,8 +72,10 @@ def read_names(path: Path) -> list[str]:
     names: list[str] = []
     header = [name.strip() or f"Unnamed: {i}" for i, name in enumerate(_header(path))]
     for i, name in enumerate(header):
-        count = header[:i].count(name)
-        names.append(f"{name}.{count}" if count else name)
+        own, count = name, header[:i].count(name)
+        while count and (own == name or own in header or own in names):
+            own, count = f"{name}.{count}", count + 1
+        names.append(own)
     return names
 
 

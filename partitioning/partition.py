@@ -228,7 +228,8 @@ def load(path: str | Path) -> Partition:
         facts = json.loads((table.schema.metadata or {})[METADATA_KEY])
         columns = {name: np.array(table[name].to_pylist()) for name in COLUMNS}
         return _checked(columns, facts)
-    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+    except (pa.ArrowException, LookupError, TypeError, ValueError, ArithmeticError,
+            AttributeError, RecursionError) as error:  # fmt: skip
         raise ValueError(
             f"{path}: not a usable cells.parquet ({error}); "
             "make one with `python -m partitioning.assign_classes`"

@@ -1,7 +1,8 @@
 """Photo positions from a CSV: good rows in one table, refused rows with their reason in another.
 
 The column names are those of the field's metadata files (`IMG_ID, LAT, LON`) and their synonyms,
-in any case. All other columns are kept as they are.
+in any case. All other columns are kept: whole numbers, numbers or text, whichever holds all of a
+column; what names something (`TEXTS`) stays text, or author 00123 and 123 would be one.
 """
 
 from pathlib import Path
@@ -21,10 +22,15 @@ COLUMN_SYNONYMS: dict[str, tuple[str, ...]] = {
     "lon": ("lon", "lng", "longitude"),
 }
 
+TEXTS = (
+    "author", "author_id", "creator", "creator_id", "creator_username", "licence", "license", "url",
+    "source_url", "path", "captured_at", "sequence", "sequence_id",
+)  # fmt: skip
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 SWAPPED = "swapped?"
 # Of real tables next to no row is swapped; of one whose columns are, a quarter tells by itself.
 SWAPPED_SHARE, SWAPPED_ROWS = 0.1, 10
+_PADDED = r"^\s*[-+]?0\d"
 _NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
 
 
@@ -168,17 +174,33 @@ def _frame(
     """The table; takes the other columns out of `others` one by one."""
     columns: dict[str, object] = {"id": ids.to_pandas(), "lat": lat, "lon": lon}
     for name in list(others):
-        columns[name] = _typed(others.pop(name)).to_pandas()
+        columns[name] = _typed(name, others.pop(name)).to_pandas()
     return pd.DataFrame(columns, copy=False)
 
 
-def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _typed(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Whole numbers, numbers or text, whichever holds all of a column; gaps are null."""
     gap = pa.scalar(None, pa.string())
     column = pc.if_else(pc.is_in(column, pa.array(MISSING)), gap, column)
-    for kind in (pa.int64(), pa.float64()):
+    if name.strip().lower() in TEXTS:
+        return column
+    try:
+        whole = pc.cast(column, pa.int64())
+    except pa.ArrowInvalid:
         try:
-            return pc.cast(column, kind)
+            return pc.cast(column, pa.float64())
         except pa.ArrowInvalid:
-            continue
-    return column
+            return column
+    return column if _loses_digits(column, whole) else whole
+
+
+def _loses_digits(column: pa.ChunkedArray, whole: pa.ChunkedArray) -> bool:
+    """Whether whole numbers would not give the text back: 007, or an id that pandas rounds.
+
+    pandas makes floats of whole numbers with gaps.
+    """
+    ends = pc.min_max(whole).as_py()
+    is_rounded = whole.null_count > 0 and max(map(abs, filter(None, ends.values())), default=0) > (
+        2**53
+    )
+    return is_rounded or bool(pc.any(pc.match_substring_regex(column, _PADDED)).as_py())

@@ -14,6 +14,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,12 @@ from retrieval.galleries.header import (
     write_header,
 )
 from retrieval.galleries.photo_table import open_photos, read_photos, write_photos
-from retrieval.galleries.replace import replaced_directory
+from retrieval.galleries.replace import replaced_directory, restore
 
+FILES = (
+    "descriptors.f16", "leaf_ids.u64", "positions.f64", "photos.sqlite", "gallery.json",
+    "wrong_standouts_*m.json", "*.tmp",
+)  # fmt: skip
 BLOCK_ROWS = 16384
 BLOCK_VALUES = 1 << 24  # of descriptors brought to unit length at a time; NetVLAD's are long
 
@@ -202,20 +207,30 @@ class Gallery:
         return np.concatenate([np.empty(0, np.int64), *found])
 
     def photos(self, rows: Iterable[int]) -> list[dict[str, Any]]:
-        """What the photo table knows of these rows, in their order.
+        """What the photo table knows of these rows, in their order; positions are the gallery's.
 
         Raises:
             ValueError: a row that is not there, or a damaged table.
         """
-        return read_photos(self.table, rows)
+        return [
+            photo | {"lat": float(self.lat[photo["row"]]), "lon": float(self.lon[photo["row"]])}
+            for photo in read_photos(self.table, rows)
+        ]
 
 
 def check_target(directory: Path, overwrite: bool) -> None:
     """Raise a ValueError unless a gallery may be written at `directory`."""
+    restore(directory)
     if directory.exists() and not (directory / "gallery.json").is_file():
         raise ValueError(f"{directory} exists and is not a gallery: choose another path")
     if directory.exists() and not overwrite:
         raise ValueError(f"{directory} is a gallery already: pass overwrite to replace it")
+    names = [path.name for path in directory.iterdir()] if directory.exists() else []
+    if others := sorted(name for name in names if not any(fnmatch(name, own) for own in FILES)):
+        raise ValueError(
+            f"{directory} also holds {', '.join(others[:3])}, which replacing the gallery would "
+            "remove: move it away"
+        )
 
 
 def _sorted(

@@ -1,6 +1,6 @@
 """Does GeoWarp learn from photos alone? Views of photos it never saw, before and after.
 
-    python -m retrieval.geowarp_learning --data DIR [DIR ...] --out downloads/geowarp_learning
+    python -m retrieval.geowarp_learning --data DIR [DIR ...] --out runs/geowarp_learning
 
 Any folders of photos. One place in five is held out: photos named alike but for a number stay on
 one side (retrieval/geowarp/split.py). Only the self-supervised loss teaches. The error is the mean

@@ -1,6 +1,6 @@
 """Things that move in front of places: leave them, paint them over, or leave their features out?
 
-    python -m retrieval.inpainting_report --out downloads/inpainting
+    python -m retrieval.inpainting_report --out runs/inpainting
     python -m retrieval.inpainting_report --out DIR --data SET --maps MAPS --inpainted SET2
 
 Without --data on a SYNTHETIC busy town (retrieval/inpainting/town.py), whose exact maps say where

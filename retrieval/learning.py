@@ -1,6 +1,6 @@
 """Does training help? Untrained and trained features, asked the same queries of unseen houses.
 
-    python -m retrieval.learning --out downloads/learning [--aggregation gem netvlad]
+    python -m retrieval.learning --out runs/learning [--aggregation gem netvlad]
 
 Makes a SYNTHETIC town (data/toy/city.py), trains on one district and tests on another, whose houses
 the model has never seen, by day and by night. The difference comes with its paired interval.

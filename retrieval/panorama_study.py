@@ -62,6 +62,7 @@ def study(
     is_near = neighbours(sources, near_m)
     cells = score(described, is_near, views)
     facts = {
+        "data": " ".join(map(str, data)),
         "panoramas": len(sources),
         "with a neighbour": int(is_near.any(axis=1).sum()),
         "passed by": passed_by,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ _PAGE = """# Untrained features
 {table}
 
 {size} px a side. Wilson's intervals of 95%: with so few queries, rows whose intervals overlap
-cannot be told apart. {drawn}Made by `python -m retrieval.untrained`.
+cannot be told apart. {drawn}Made by `{command}`.
 """
 
 
@@ -96,8 +97,10 @@ def ranks_of(photos: PhotoSet, described: Descriptors) -> Any:
     return first_hits(others, photos.positives)
 
 
-def markdown(rows: list[dict[str, Any]], sets: list[PhotoSet], size: int) -> str:
-    """The page."""
+def markdown(
+    rows: list[dict[str, Any]], sets: list[PhotoSet], size: int, arguments: list[str]
+) -> str:
+    """The page; `arguments` are those of the command."""
     heads = ["set", "backbone", "aggregation", "numbers", *(f"R@{k}" for k in RECALLS)]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for row in rows:
@@ -112,7 +115,10 @@ def markdown(rows: list[dict[str, Any]], sets: list[PhotoSet], size: int) -> str
     used = {row["aggregation"] for row in rows}
     drawn = "".join(f"The {DRAWN[name]} of {name.upper()} has random weights. " for name in DRAWN
                     if name in used)  # fmt: skip
-    return _PAGE.format(sets="\n".join(facts), table="\n".join(lines), size=size, drawn=drawn)
+    command = shlex.join(["python", "-m", "retrieval.untrained", *arguments])
+    return _PAGE.format(
+        sets="\n".join(facts), table="\n".join(lines), size=size, drawn=drawn, command=command
+    )
 
 
 def _share(row: dict[str, Any], k: int) -> str:
@@ -157,6 +163,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = build_parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
     parsed = parser.parse_args(arguments)
     if bool(parsed.labels) != bool(parsed.images) or not (parsed.data or parsed.labels):
         parser.error("give --data, or --labels and --images")
@@ -180,7 +187,7 @@ def main(arguments: list[str] | None = None) -> int:
             described = describe_all(photos, backbone, aggregation, parsed.img_size, engine)
             names = {"backbone": backbone, "aggregation": aggregation}
             rows.append(names | row_of(photos, described))
-        page = markdown(rows, sets, parsed.img_size)
+        page = markdown(rows, sets, parsed.img_size, arguments)
         write(parsed.output, rows, page)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")

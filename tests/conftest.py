@@ -1,6 +1,8 @@
 """A tiny partition and a tiny bundle, made once: the ONNX export alone takes seconds."""
 
+import fcntl
 import os
+import shutil
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # an unreachable hub answers at once
 # Tiny networks gain nothing from threads, and on a busy machine threads that wait for each other
@@ -25,8 +27,41 @@ def partition():
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory, partition):
+def made_once(tmp_path_factory):
+    """`made_once(name, make)`: a folder that `make(folder)` fills for all of xdist's processes.
+
+    Tests that change its files copy it first.
+    """
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def folder(name, make):
+        place, done = root / name, root / f"{name}.done"
+        with (root / f"{name}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(place, ignore_errors=True)
+                place.mkdir()
+                make(place)
+                done.touch()
+        return place
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle(made_once, partition):
     """A two-branch ViT with random weights; tests that change its files copy it first."""
+    from models.bundles.bundle import Bundle
+
+    def make(folder):
+        save_tiny_bundle(folder / "bundle", partition)
+
+    return Bundle.open(made_once("run", make) / "bundle")
+
+
+def save_tiny_bundle(directory, partition):
+    """Write that bundle."""
     import torch
 
     from models.export import save_bundle
@@ -38,8 +73,7 @@ def bundle(tmp_path_factory, partition):
     shape = Architecture(cells, "vit_tiny_patch16_224", args, img_size=32)
     model = GeocellViT(shape, pretrained=False)
     calibration = Calibration(1.5, ((0.9, 0.97),), 0.1, 50)
-    directory = tmp_path_factory.mktemp("run") / "bundle"
-    return save_bundle(model, partition, calibration, directory, {"name": "tiny"})
+    save_bundle(model, partition, calibration, directory, {"name": "tiny"})
 
 
 @pytest.fixture(scope="session")

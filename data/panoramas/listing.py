@@ -119,7 +119,8 @@ def _of_table(csv: Path, images: Path | None) -> Sources:
     photos = []
     for row in table.to_dict("records"):
         name, path = _first(row, (*IDS, *PATHS)), _path(row, folders)
-        key = safe_key(str(Path(name).with_suffix("")) if _first(row, IDS) == "" else name)
+        has_file_name = _first(row, IDS) == "" and Path(name).name
+        key = safe_key(str(Path(name).with_suffix("")) if has_file_name else name)
         if problem := key_problem(key) or ("" if path else "no such photo"):
             refused.append((name, problem))
         elif path:

@@ -21,7 +21,7 @@ LAT, LON, DIRECTION, GPS_DATE = 2, 4, 17, 29  # the letter of a hemisphere is on
 DATES = (0x9003, 0x9004)  # exposed, digitised
 CHANGED = 0x0132
 FIRST_YEAR = 1826  # of the oldest photograph there is
-_DAY = re.compile(r"(\d{4})(?:[-:/.]?(\d{2})(?:[-:/.]?(\d{2}))?)?(?!\d)")
+_DAY = re.compile(r"(\d{4})(?:[-:/.]?(\d{2})(?:[-:/.]?(\d{2}))?)?(?!\d)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def day_of(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     text = str(value).strip().strip("\0")
-    if text.isdigit() and len(text) in (9, 10, 12, 13):
+    if text.isascii() and text.isdigit() and len(text) in (9, 10, 12, 13):
         seconds = int(text) / (1000 if len(text) > 10 else 1)
         return datetime.fromtimestamp(seconds, UTC).date().isoformat()
     match = _DAY.match(text)
@@ -97,7 +97,7 @@ def _degrees(gps: Mapping[int, Any], tag: int) -> float:
     """Degrees, minutes, seconds and the hemisphere's letter as one number."""
     parts, letter = gps.get(tag), gps.get(tag - 1)
     parts = parts if isinstance(parts, tuple) else (parts,)  # whole degrees alone are no tuple
-    value = sum(_number(part) / 60**place for place, part in enumerate(parts))
+    value = sum(_number(part) / 60**place for place, part in enumerate(parts[:3]))
     letter = letter.decode("latin-1") if isinstance(letter, bytes) else str(letter or "")
     sign = -1 if letter.strip("\0 ").upper() in ("S", "W") else 1
     return sign * value

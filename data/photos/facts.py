@@ -102,5 +102,5 @@ def _scene(value: Any) -> int:
         if isinstance(value, list):
             return scene_of({"s3": value})
         return int(value) if float(value) in range(NUM_SCENES) else -1
-    except (TypeError, ValueError, RecursionError):  # a hostile list nests until the stack ends
+    except (TypeError, ValueError, OverflowError, RecursionError):  # nested until the stack ends
         return -1

@@ -102,7 +102,8 @@ class PhotoJournal:
 
     def _write(self, line: Facts) -> None:
         assert self._file is not None, "a journal is written to in a with block"
-        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        # ASCII: a file's name need not be UTF-8, and what stands for its bytes cannot be encoded.
+        self._file.write(json.dumps(line) + "\n")
         self._file.flush()
 
     def _read(self, data: bytes) -> None:

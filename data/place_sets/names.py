@@ -76,6 +76,8 @@ class PlaceName:
         try:
             east, north = (_finite(fields[key]) for key in ("utm_east", "utm_north"))
             zone = int(fields.get("utm_zone") or 0) or None
+            if zone is not None and not 1 <= zone <= 60:
+                raise ValueError(f"zone {zone} is none of 1 to 60")
             numbers: dict[str, Any] = {
                 key: _number(fields.get(key, "")) for key in ("lat", "lon", "heading")
             }

@@ -67,6 +67,7 @@ class ShardCache:
     def _fetch(self, name: str, size: int, fetch: Callable[[Path], None]) -> None:
         # Its size is in its name: the room it will take counts from its first byte on.
         part = self.directory / f"{name}.{size}.part"
+        part.unlink(missing_ok=True)  # of a process that was killed: the lock is ours
         while not self._reserve(part, size):
             time.sleep(WAIT_S)
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data.sample import parse_metadata, position_of, scene_of
@@ -53,13 +54,23 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
         table = pq.read_table(path, columns=schema.names, memory_map=True).cast(schema)
         if any(column.null_count for column in table.columns):
             raise ValueError("it has empty fields")
-        if any(Path(name).name != name for name in table["shard"].unique().to_pylist()):
+        if any(
+            Path(name).name != name or name in ("", "..")
+            for name in table["shard"].unique().to_pylist()
+        ):
             raise ValueError("it names files outside its folder")
+        if "sha256" in schema.names and not _are_sums(table["sha256"]):
+            raise ValueError("it holds sums that are no SHA-256")
         return table
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise ValueError(
             f"{path}: not the table of shards it should be ({error}); {way_out}"
         ) from error
+
+
+def _are_sums(column: pa.ChunkedArray) -> bool:
+    """Whether all are SHA-256 in hex: files of a cache are named by them."""
+    return pc.all(pc.match_substring_regex(column, "^[0-9a-f]{64}$"), min_count=0).as_py()
 
 
 class TableRows:
@@ -139,6 +150,15 @@ def read_seg_classes(directory: str | Path) -> SegClasses | None:
         return None if text is None else SegClasses.from_json(text)
     except ValueError as error:
         raise ValueError(f"{path}: {error}; segment the photos again") from error
+
+
+def known_seg_classes(directory: Path) -> SegClasses | None:
+    """As `read_seg_classes`; None too where the tables are missing or damaged."""
+    try:
+        text = (pq.read_schema(directory / MANIFEST).metadata or {}).get(SEG_CLASSES)
+        return None if text is None else SegClasses.from_json(text)
+    except (pa.ArrowException, OSError, ValueError):
+        return None
 
 
 def sha256(path: Path) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.sample import JSON, PHOTO_EXTENSIONS, SEG, key_problem
-from data.sharding.index_tables import NOWHERE, Span, TableRows
+from data.sharding.index_tables import NOWHERE, Span, TableRows, known_seg_classes
 from data.sharding.tar_members import Buffer, Fault, Member, walk
 
 # A kind of problem; only "ignored" leaves every sample of the shards whole and readable.
@@ -147,6 +147,8 @@ def members_at(tar: Buffer, spans: list[Span]) -> list[bytes]:
 def build_index(directory: str | Path, on_shard: Callable[[str], object] = str) -> Report:
     """Write the tables for all `*.tar` of a folder; whatever cannot be indexed is reported.
 
+    What an earlier manifest says of the segmentation maps' classes stays: shards do not say it.
+
     Args:
         directory: The folder.
         on_shard: Called with the file name of each shard when it is done.
@@ -158,7 +160,7 @@ def build_index(directory: str | Path, on_shard: Callable[[str], object] = str) 
     paths = sorted(directory.glob("*.tar"))
     if not paths:
         raise ValueError(f"no *.tar in {directory}; write some with `python -m setup.build_shards`")
-    rows, report = TableRows(), Report()
+    rows, report, seg_classes = TableRows(), Report(), known_seg_classes(directory)
     for path in paths:
         with mapped(path) as tar:
             samples = _index_shard(tar, path.name, rows, report)
@@ -166,7 +168,7 @@ def build_index(directory: str | Path, on_shard: Callable[[str], object] = str) 
         report.shards += 1
         report.samples += samples
         on_shard(path.name)
-    rows.write(directory)
+    rows.write(directory, seg_classes)
     return report
 
 

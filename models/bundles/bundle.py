@@ -156,10 +156,13 @@ def _read_config(path: Path) -> dict[str, Any]:
         if config["format"] != FORMAT:
             raise ValueError(f"format {config['format']}, this program reads {FORMAT}")
         for key in ("model_sha256", "cells_fingerprint"):
-            config[key]
+            if not isinstance(config[key], str):
+                raise ValueError(f"its {key} is {config[key]!r}")
         config["origin"].get("name")
-        for key in ("num_cells", "img_size", "inputs"):
+        for key in ("img_size", "inputs"):
             config["architecture"][key]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if not dict(config["architecture"]["num_cells"].items()):
+            raise ValueError("its model has no cells")
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{file} is not a model bundle's config ({error!r})") from error
     return config

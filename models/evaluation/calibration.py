@@ -76,6 +76,16 @@ class Calibration:
         plain["thresholds"] = [[m, t if np.isfinite(t) else None] for m, t in self.thresholds]
         return json.dumps(plain, indent=2)
 
+    def _check(self) -> None:
+        """Raise ValueError for numbers that no fit gives: answers by them would be NaN."""
+        temperatures = np.atleast_1d(self.temperature)
+        if not (temperatures.size and np.isfinite(temperatures).all() and (temperatures > 0).all()):
+            raise ValueError(f"temperature {self.temperature}")
+        if not all(0 < mass <= 1 and threshold > 0 for mass, threshold in self.thresholds):
+            raise ValueError(f"thresholds {self.thresholds}")
+        if not np.isfinite(self.floor) or self.photos < 0:
+            raise ValueError(f"floor {self.floor} of {self.photos} photos")
+
     @classmethod
     def read(cls, path: Path) -> "Calibration":
         """Read calibration.json.
@@ -90,8 +100,10 @@ class Calibration:
             )
             given = plain["temperature"]
             temperature = tuple(map(float, given)) if isinstance(given, list) else float(given)
-            return cls(temperature, pairs, float(plain["floor"]), int(plain["photos"]))
-        except (KeyError, TypeError, ValueError) as error:
+            read = cls(temperature, pairs, float(plain["floor"]), int(plain["photos"]))
+            read._check()
+            return read
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"{path} is not a calibration ({error}); train again") from error
 
 

@@ -108,7 +108,7 @@ class Novelty:
             values = np.array(json.loads(path.read_text()), dtype=np.float64)
             if values.ndim == 1 and np.isfinite(values).all() and (np.diff(values) >= 0).all():
                 return values
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError, RecursionError):
             pass  # as unusable as values that are out of order
         raise ValueError(f"{path} is damaged; remove it, and it is measured again")
 

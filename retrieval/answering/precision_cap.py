@@ -31,6 +31,15 @@ def cap_level(cap_km: float) -> int:
     return int(np.clip(np.floor(np.log2(_MIN_WIDTH_KM / cap_km)), 0, s2.MAX_LEVEL))
 
 
+def check_uncapped(area: object, cap_km: float) -> None:
+    """Raise a ValueError for an area under a precision cap."""
+    if area is not None and cap_km:
+        raise ValueError(
+            "no area goes with a precision cap: answers for many rectangles would tell the "
+            "position that the cap withholds; ask without one of the two"
+        )
+
+
 def capped(fix: Fix, cap_km: float) -> Fix:
     """Coarsen a fix to `cap_km`; 0 leaves it as it is."""
     if cap_km == 0:

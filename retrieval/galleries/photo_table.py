@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FIELDS = ("key", "path", "author", "licence", "url", "heading", "captured_at")
+NUMBERS = ("row", "lat", "lon", "heading")
 SCHEMA = """CREATE TABLE photos (
     row INTEGER PRIMARY KEY,
     lat REAL NOT NULL,
@@ -116,12 +117,26 @@ def read_photos(table: sqlite3.Connection, rows: Iterable[int]) -> list[dict[str
             cursor = table.execute("SELECT * FROM photos WHERE row = ?", (int(row),))
             values = cursor.fetchone()
             if values is None:
-                raise ValueError(f"the photo table has no row {row}")
+                raise ValueError("it is not there")
             photo = dict(zip((column[0] for column in cursor.description), values, strict=True))
-            photos.append({**json.loads(photo.pop("more") or "{}"), **photo})
-        except (sqlite3.Error, json.JSONDecodeError, TypeError, RecursionError) as error:
+            more = json.loads(photo.pop("more") or "{}")
+            _check_types(photo)
+            photos.append({**more, **photo})
+        except (sqlite3.Error, ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"row {row} of the photo table is damaged: {error}") from error
     return photos
+
+
+def _check_types(photo: Mapping[str, Any]) -> None:
+    """Raise ValueError for a value of another type than its column's.
+
+    The file is a stranger's, and SQLite believes what it says of itself.
+    """
+    for name, value in photo.items():
+        kind = (int, float) if name in NUMBERS else str
+        is_gap = value is None and name not in ("key", "lat", "lon")
+        if not is_gap and not isinstance(value, kind):
+            raise ValueError(f"its {name} is a {type(value).__name__}")
 
 
 def _records(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data.images import ImageError, read_rgb
 from retrieval.answering.fix import Fix
+from retrieval.answering.reranking import file_within
 from retrieval.mapping.map import Position, write_map
 
 THUMBNAIL_PX = 360
@@ -67,13 +68,24 @@ def write_fix_map(
     )
 
 
+def map_path(path: Path, photo: str, photos: list[str]) -> Path:
+    """Where the map of one photo goes: a file each, also for photos of one name."""
+    if len(photos) == 1:
+        return path
+    taken: dict[str, str] = {}
+    for other in dict.fromkeys(photos):
+        stem, number = Path(other).stem, 2
+        while stem in taken.values():
+            stem, number = f"{Path(other).stem}-{number}", number + 1
+        taken[other] = stem
+    return path.with_stem(f"{path.stem}-{taken[photo]}")
+
+
 def _credit(facts: dict) -> list:
     return [facts[name] for name in ("author", "licence") if name in facts]
 
 
 def _match_thumbnail(images: Path | None, path: str) -> bytes | None:
     """A gallery photo's thumbnail; none for a path that leads out of its folder."""
-    if images is None:
-        return None
-    photo = (images / path).resolve()
-    return thumbnail(photo, 160) if photo.is_relative_to(images.resolve()) else None
+    photo = None if images is None else file_within(images, path)
+    return None if photo is None else thumbnail(photo, 160)

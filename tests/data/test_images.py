@@ -274,3 +274,10 @@ def test_decoders_agree(jpeg):
     pillow = np.asarray(Image.open(io.BytesIO(file)).convert("RGB")).astype(int)
     assert np.abs(decode_rgb(file) - pillow).max() <= 6
     assert simplejpeg.is_jpeg(file)
+
+
+@pytest.mark.parametrize(("depth", "row"), [(2, b"\x00\x1b"), (4, b"\x00\x01\x25")])
+def test_maps_of_few_bits_are_refused_not_stretched(depth, row):
+    """Pillow makes 0, 17, 34 and 85 of the classes 0, 1, 2 and 5."""
+    with pytest.raises(ImageError, match=rf"map of 17: .*8-bit PNG .*not PNG L of {depth} bits"):
+        decode_seg(png(4, 1, depth, 0, row), "map of 17")

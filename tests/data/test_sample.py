@@ -43,6 +43,7 @@ def test_positions():
     for metadata, what in (
         ({"lat": 1}, "no lat and lon"),
         ({"lat": None, "lon": 2}, "no lat and lon"),
+        ({"lat": 10**400, "lon": 2}, "no lat and lon"),
         ({"lat": float("nan"), "lon": 2}, "missing"),
         ({"lat": 120, "lon": 45}, r"swapped\?"),
         ({"lat": 91, "lon": 181}, "out of range"),
@@ -63,6 +64,8 @@ def test_positions():
         ("urban", -1),
         ([0.1, None, 0.3], -1),
         ([float("nan"), 1, 1], -1),
+        ([float("inf"), 1, 1], -1),
+        ([10**400, 1, 1], -1),
     ],
 )
 def test_scene(s3, scene):

@@ -7,10 +7,13 @@ import sys
 import tarfile
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import webdataset
 
+from data.seg_maps.classes import SegClasses
+from data.sharding.index_tables import read_seg_classes
 from data.shards import Index, ShardWriter, build_index, main
 
 GOOD = {"lat": 1.0, "lon": 2.0}
@@ -218,3 +221,50 @@ def test_index_over_damage_finds_all_the_rest(write_shards):
     except tarfile.ReadError:
         pass
     assert len(plain) < 2 * len(after)
+
+
+def test_a_rebuilt_index_keeps_the_classes_of_the_maps(tmp_path, jpeg):
+    classes = SegClasses(("sky", "road"), ((0, 0, 255), (90, 90, 90)), "a test")
+    with ShardWriter(tmp_path / "shards", seg_classes=classes) as writer:
+        writer.write("a", jpeg(), {"lat": 1, "lon": 2})
+    assert build_index(tmp_path / "shards").ok
+    assert read_seg_classes(tmp_path / "shards") == classes
+    (tmp_path / "shards" / "manifest.parquet").write_bytes(b"damaged")
+    assert build_index(tmp_path / "shards").ok
+    assert read_seg_classes(tmp_path / "shards") is None
+
+
+@pytest.mark.parametrize("sum_", ["../../victim", "/etc/passwd", "", "A" * 64])
+def test_sums_that_are_none_are_refused(write_shards, sum_):
+    """Files of a cache are named by them."""
+    folder = write_shards(4)
+    table = pq.read_table(folder / "manifest.parquet")
+    place = table.schema.get_field_index("sha256")
+    table = table.set_column(place, "sha256", pa.array([sum_] * len(table)))
+    pq.write_table(table, folder / "manifest.parquet")
+    with pytest.raises(ValueError, match="sums that are no SHA-256"):
+        Index.open(folder)
+
+
+def test_a_hostile_number_costs_one_sample(tmp_path, jpeg, capsys):
+    members = [("a", "1"), ("b", "9" * 400)]
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        for key, lat in members:
+            metadata = f'{{"lat": {lat}, "lon": 2}}'.encode()
+            for name, data in ((f"{key}.jpg", jpeg()), (f"{key}.json", metadata)):
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    report = build_index(tmp_path)
+    assert (report.samples, report.keys("lost")) == (1, ["b"])
+
+
+def test_problems_are_listed_whatever_the_names(tmp_path, jpeg):
+    with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.GNU_FORMAT) as tar:
+        for name in ("a.jpg", "caf\udce9.jpg"):
+            data = jpeg()
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    assert main(["index", str(tmp_path), "--problems", str(tmp_path / "p.csv")]) == 1
+    assert len((tmp_path / "p.csv").read_text().splitlines()) >= 3

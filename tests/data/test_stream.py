@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from data.images import decode_rgb, decode_seg
 from data.sampler import Pick, ResumableSampler
@@ -320,3 +321,28 @@ def test_large_photos_are_decoded_small_and_stay_aligned(tmp_path, encode):
 def test_wrong_sampler(stream):
     with pytest.raises(ValueError, match="orders 20 samples, the stream has 21"):
         batches(stream, ResumableSampler(20, 4))
+
+
+@pytest.mark.parametrize("size", [(130, 198), (132, 196), (131, 200)])
+def test_a_turned_photo_is_cut_where_an_upright_one_is(tmp_path, encode, size):
+    """4 does not divide both edges: the decoder takes 2, which is not what the crop asked for."""
+    height, width = size
+    ramp = np.linspace(0, 255, width, dtype=np.uint8)
+    pixels = np.dstack([np.tile(ramp, (height, 1))] * 2 + [np.full((height, width), 90, np.uint8)])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    jpg = encode(pixels, "JPEG", quality=98, subsampling=0, exif=exif)
+    labels = np.tile((ramp // 16)[::-1][None], (height, 1)).T
+    with ShardWriter(tmp_path / "shards") as writer:
+        writer.write("a", jpg, {"lat": 1.0, "lon": 2.0}, encode(np.ascontiguousarray(labels[::-1])))
+    transform = EvalTransform(16)
+    item = PhotoStream(Index.open(tmp_path / "shards"), None, transform, use_seg=True)[0]
+    assert item["error"] == ""
+    full = torch.from_numpy(decode_rgb(jpg)).permute(2, 0, 1)
+    generator = torch.Generator()
+    geometry = transform.geometry(*full.shape[1:], generator)
+    expected, _ = transform.apply(full, None, geometry, generator)
+    assert (item["rgb"].int() - expected.int()).abs().max() <= 4
+    shown = item["rgb"][0].float().mean(dim=1)  # grows from row to row, as the classes do
+    classes = item["seg"].float().mean(dim=1)
+    assert torch.corrcoef(torch.stack([shown, classes]))[0, 1] > 0.95

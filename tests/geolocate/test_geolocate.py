@@ -15,6 +15,7 @@ from PIL import Image
 
 import geolocate
 from geolocate import Geolocator, main
+from retrieval.mapping.fix_map import map_path
 
 ROOT = Path(geolocate.__file__).parent
 
@@ -171,6 +172,22 @@ def test_an_answer_with_gallery_and_map_imports_no_torch(bundle, gallery, photos
 def test_a_bad_request_is_refused_before_anything_is_loaded(run, photos, monkeypatch, flags, error):
     monkeypatch.setattr(Geolocator, "load", lambda *_: pytest.fail("loaded the model first"))
     assert error in refused(run(photos[0], *flags))
+
+
+def test_maps_of_photos_whose_numbers_meet_are_one_file_each():
+    photos = ["a.jpg", "b/a.jpg", "a-2.jpg", "c/a.jpg"]
+    names = [map_path(Path("answer.html"), photo, photos).name for photo in photos]
+    assert len({*names}) == 4
+    assert names[0] == "answer-a.html"
+
+
+def test_no_area_under_a_cap(run, photos, bundle, gallery):
+    """Rectangle by rectangle it would tell where the withheld match lies."""
+    err = refused(run(photos[0], "--area", "0,40,10,50", "--precision_cap_km", "25"))
+    assert "no area goes with a precision cap" in err
+    locator = Geolocator.load(bundle.path, gallery, precision_cap_km=25)
+    with pytest.raises(ValueError, match="no area goes with a precision cap"):
+        locator.locate(photos[0], area=(0, 40, 10, 50))
 
 
 def test_one_map_for_several_photos_is_refused(run, photos):

@@ -112,3 +112,10 @@ def test_a_caption_of_several_lines_is_none(file):
 def test_unusable_files(file, text, message):
     with pytest.raises(ValueError, match=rf"t\.csv: {message}|t\.csv: .*{message}"):
         read_columns(file(text))
+
+
+def test_names_that_meet_those_of_repeated_ones(file):
+    names = read_names(file("id,url,url.1,url,url\n"))
+    assert names == ["id", "url", "url.1", "url.2", "url.3"]
+    table, _ = read_columns(file("id,url,url.1,url\n1,a,b,c\n"))
+    assert table.to_pylist() == [{"id": "1", "url": "a", "url.1": "b", "url.2": "c"}]

@@ -196,6 +196,35 @@ def test_a_failed_rename_puts_the_old_gallery_back(saved, make_inputs, tmp_path,
     assert [p.name for p in tmp_path.iterdir()] == ["city"]
 
 
+def test_a_kill_between_the_renames_loses_no_gallery(saved, make_inputs, tmp_path, monkeypatch):
+    rename = type(tmp_path).rename
+
+    def killed(self, target):
+        if self.name.endswith(".tmp"):
+            raise SystemExit
+        return rename(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(tmp_path), "rename", killed)
+        with pytest.raises(SystemExit):
+            Gallery.create(saved.directory, **make_inputs(20), overwrite=True)
+    assert not saved.directory.exists()
+    with pytest.raises(ValueError, match="a gallery already"):  # it is back, and asked for
+        Gallery.create(saved.directory, **make_inputs(20))
+    assert len(Gallery.open(saved.directory)) == 300
+    assert [p.name for p in tmp_path.iterdir()] == ["city"]
+
+
+def test_what_else_lies_in_a_gallery_is_not_removed(saved, make_inputs):
+    (saved.directory / "wrong_standouts_100m.json").write_text("[]")
+    Gallery.create(saved.directory, **make_inputs(20), overwrite=True)
+    (saved.directory / "holiday.jpg").write_bytes(b"dear")
+    with pytest.raises(ValueError, match=r"also holds holiday\.jpg, which .* move it away"):
+        Gallery.create(saved.directory, **make_inputs(30), overwrite=True)
+    assert len(Gallery.open(saved.directory)) == 20
+    assert (saved.directory / "holiday.jpg").read_bytes() == b"dear"
+
+
 def spoil(**changes):
     return lambda inputs: inputs.update(changes)
 
@@ -296,6 +325,36 @@ def test_a_damaged_gallery_is_refused(saved, change, message):
         Gallery.open(saved.directory)
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("lat", None), ("lon", "x"), ("author", b"Ann"), ("key", None), ("heading", "north")],
+)
+def test_a_strangers_rows_of_other_types_are_refused(saved, column, value):
+    """SQLite believes a schema that was written into the file, whatever the rows hold."""
+    path = saved.directory / "photos.sqlite"
+    with sqlite3.connect(path) as table:
+        sql = table.execute("SELECT sql FROM sqlite_schema WHERE name = 'photos'").fetchone()[0]
+        loose = sql.replace(" NOT NULL UNIQUE", " UNIQUE").replace(" NOT NULL", "")
+        table.execute("PRAGMA writable_schema = ON")
+        table.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'photos'",
+                      (loose.replace(") STRICT", ")"),))  # fmt: skip
+    with sqlite3.connect(path) as table:
+        table.execute(f"UPDATE photos SET {column} = ? WHERE row = 4", (value,))
+        table.execute("PRAGMA writable_schema = ON")
+        table.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'photos'", (sql,))
+    opened = Gallery.open(saved.directory)
+    assert len(opened.photos([3])) == 1
+    with pytest.raises(ValueError, match=f"row 4 of the photo table is damaged: .*{column}"):
+        opened.photos([4])
+
+
+def test_positions_of_photos_are_those_that_are_searched(saved):
+    with sqlite3.connect(saved.directory / "photos.sqlite") as table:
+        table.execute("UPDATE photos SET lat = 1.25 WHERE row = 4")
+    opened = Gallery.open(saved.directory)
+    assert opened.photos([4])[0]["lat"] == saved.lat[4] != 1.25
+
+
 @pytest.mark.parametrize("more", ["not json", "[1]", "[" * 100_000])
 def test_damaged_rows_are_named(saved, more):
     with sqlite3.connect(saved.directory / "photos.sqlite") as table:
@@ -305,7 +364,7 @@ def test_damaged_rows_are_named(saved, more):
     assert len(opened.photos([3, 5])) == 2
     with pytest.raises(ValueError, match="row 4 of the photo table is damaged"):
         opened.photos([4])
-    with pytest.raises(ValueError, match="no row 9"):
+    with pytest.raises(ValueError, match="row 9 of the photo table is damaged: it is not there"):
         opened.photos([9])
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import multiprocessing
 import os
 import signal
@@ -34,13 +35,18 @@ IS_SEEN_BY_DEFAULT = (UserWarning, FutureWarning, RuntimeWarning)
 
 
 @pytest.fixture(scope="session")
-def fast_run(tmp_path_factory):
+def fast_run(made_once):
     """The bundle of a --fast run and the warnings it gave."""
-    out = tmp_path_factory.mktemp("fast")
-    with warnings.catch_warnings(record=True) as noise:
-        warnings.simplefilter("always")
-        assert training.main(["--fast", "--out", str(out)]) == 0
-    return out, [w for w in noise if issubclass(w.category, IS_SEEN_BY_DEFAULT)]
+
+    def make(folder):
+        with warnings.catch_warnings(record=True) as noise:
+            warnings.simplefilter("always")
+            assert training.main(["--fast", "--out", str(folder / "bundle")]) == 0
+        seen = [str(w.message) for w in noise if issubclass(w.category, IS_SEEN_BY_DEFAULT)]
+        (folder / "warnings.json").write_text(json.dumps(seen))
+
+    folder = made_once("fast", make)
+    return folder / "bundle", json.loads((folder / "warnings.json").read_text())
 
 
 @pytest.fixture(scope="session")
@@ -49,16 +55,20 @@ def bundle(fast_run):
 
 
 @pytest.fixture(scope="session")
-def tested(bundle, tmp_path_factory):
+def tested(bundle, made_once):
     """Where test_vit wrote its results on the validation shards, and what it printed."""
-    out = tmp_path_factory.mktemp("tested")
-    flags = ["--model", bundle, "--out", out, "--shards", bundle / "synthetic" / "val"]
-    flags += ["--workers", "0", "--device", "cpu"]
-    printed, complaints = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complaints):
-        assert testing.main([str(flag) for flag in flags]) == 0
-    assert complaints.getvalue() == ""
-    return out, printed.getvalue()
+
+    def make(folder):
+        flags = ["--model", bundle, "--out", folder / "out"]
+        flags += ["--shards", bundle / "synthetic" / "val", "--workers", "0", "--device", "cpu"]
+        printed, complaints = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complaints):
+            assert testing.main([str(flag) for flag in flags]) == 0
+        assert complaints.getvalue() == ""
+        (folder / "printed").write_text(printed.getvalue())
+
+    folder = made_once("tested", make)
+    return folder / "out", (folder / "printed").read_text()
 
 
 @pytest.fixture(scope="session")

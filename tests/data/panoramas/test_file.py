@@ -142,6 +142,14 @@ def test_a_table_tells_before_the_file_and_reaches_nothing_outside(write, tmp_pa
     assert [reason for _, reason in found.refused] == ["no such photo"] * 2
 
 
+def test_a_blank_row_costs_itself_only(write, tmp_path):
+    write(name="a.jpg")
+    (tmp_path / "t.csv").write_text("path,lat,lon\na.jpg,1,2\n,3,4\n")
+    found = find_sources(tmp_path / "t.csv")
+    assert [photo.key for photo in found.photos] == ["a"]
+    assert found.refused == [("", "missing id")]
+
+
 def test_lists_without_photos_are_refused(tmp_path, write):
     with pytest.raises(ValueError, match="no folder or CSV"):
         find_sources(tmp_path / "nowhere")

@@ -49,6 +49,8 @@ def test_damaged_tags_cost_the_facts_not_the_photo(encode, photo):
     zero_over_zero = whole.replace((5).to_bytes(4, "big") + (1).to_bytes(4, "big"), bytes(8))
     assert zero_over_zero != whole
     assert math.isnan(exif_facts(zero_over_zero).lat)
+    many = tagged(encode, photo, {1: "N", 2: (5.0, 30.0) + (0.0,) * 300, 3: "E", 4: (7.0,)})
+    assert exif_facts(many).lat == 5.5
     with pytest.raises(ImageError, match="it is text: not an image"):
         exif_facts(b"hello", "it is text")
 
@@ -67,6 +69,8 @@ def test_damaged_tags_cost_the_facts_not_the_photo(encode, photo):
         ("2021-13-01", ""),
         ("9999", ""),
         ("yesterday", ""),
+        ("\u00b2" * 10, ""),  # a digit to Python, no number
+        ("\u0661\u0669\u0669\u0669", ""),  # 1999 in digits that are none of EXIF's
         (None, ""),
         (math.nan, ""),
     ],

@@ -85,3 +85,10 @@ def test_files_that_are_no_journals_are_refused(tmp_path, line):
     (tmp_path / "x").write_text(line + "\n")
     with pytest.raises(ValueError, match="line 1: cannot be read"):
         PhotoJournal(tmp_path / "x", {"model": "a"})
+
+
+def test_names_that_are_no_text_are_kept(path):
+    """A name of Latin-1 bytes, as Python stands for them."""
+    with PhotoJournal(path, {"model": "a"}) as journal:
+        journal.note("caf\udce9.jpg", share=0.5)
+    assert PhotoJournal(path, {"model": "a"}).facts == {**FACTS, "caf\udce9.jpg": {"share": 0.5}}

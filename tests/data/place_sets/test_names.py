@@ -54,9 +54,13 @@ def test_what_is_written_is_read():
         "@1@inf@.jpg",
         "1@2@3@.jpg",
         "@1@2@x@T@.jpg",
+        "@1@2@61@T@.jpg",
+        "@1@2@99999999999999999999@.jpg",
     ],
 )
 def test_other_names_are_refused_by_name(name):
-    with pytest.raises(ValueError, match=r"no number|not finite|not named|invalid") as error:
+    with pytest.raises(
+        ValueError, match=r"no number|not finite|not named|invalid|none of 1 to 60"
+    ) as error:
         PlaceName.parse(name)
     assert str(error.value).startswith(name)

@@ -128,10 +128,36 @@ def test_missing_weights_are_named(copied):
             open_session(Bundle.open(copied), engine)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 99}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 99}', '{"a":' * 100_000])
 def test_a_damaged_config_is_refused(copied, text):
     (copied / "config.json").write_text(text)
     with pytest.raises(ValueError, match=r"config\.json is not a model bundle"):
+        Bundle.open(copied)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c.update(cells_fingerprint=5),
+        lambda c: c.update(model_sha256=None),
+        lambda c: c["architecture"].update(num_cells=[1, 2]),
+        lambda c: c["architecture"].update(num_cells={}),
+    ],
+)
+def test_a_config_of_other_types_is_refused(copied, change):
+    change_config(copied, change)
+    with pytest.raises(ValueError, match=r"config\.json is not a model bundle"):
+        Bundle.open(copied)
+
+
+@pytest.mark.parametrize("facts", ['{"t": {"fine": []}}', "[" * 100_000, '{"t": 1e999}', "[]"])
+def test_hostile_facts_of_cells_are_refused(copied, facts):
+    table = pq.read_table(copied / "cells.parquet")
+    key = next(iter(table.schema.metadata.keys() - {b"pandas"}))
+    held = json.loads(table.schema.metadata[key])
+    text = json.dumps(held | json.loads(facts)) if facts.startswith("{") else facts
+    pq.write_table(table.replace_schema_metadata({key: text}), copied / "cells.parquet")
+    with pytest.raises(ValueError, match="not a usable cells"):
         Bundle.open(copied)
 
 

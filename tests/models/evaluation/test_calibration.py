@@ -1,6 +1,8 @@
 """Calibration: temperature recovered, coverage kept on unseen photos, floor by its rule."""
 
 import itertools
+import json
+import math
 
 import numpy as np
 import pytest
@@ -120,6 +122,18 @@ def test_json_round_trip_and_a_damaged_file(tmp_path):
     path = tmp_path / "calibration.json"
     path.write_text(fitted.to_json())
     assert Calibration.read(path) == fitted
+    whole = json.loads(fitted.to_json())
+    for change in (
+        {"temperature": 0}, {"temperature": math.nan}, {"temperature": []}, {"photos": math.inf},
+        {"photos": -1}, {"floor": math.nan}, {"thresholds": [[0.5, 0]]}, {"thresholds": [[2, 0.5]]},
+        {"thresholds": [[0.5, math.nan]]},
+    ):  # fmt: skip
+        path.write_text(json.dumps(whole | change))
+        with pytest.raises(ValueError, match="is not a calibration"):
+            Calibration.read(path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="is not a calibration"):
+        Calibration.read(path)
     path.write_text("{}")
     with pytest.raises(ValueError, match=r"calibration\.json is not a calibration"):
         Calibration.read(path)

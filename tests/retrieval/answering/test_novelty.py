@@ -148,7 +148,7 @@ def test_saved_standouts_are_read_back_and_damaged_ones_refused(tmp_path):
     stored.write_text("[0.5, 0.75]")
     assert Novelty(gallery).wrong_standouts.tolist() == [0.5, 0.75]
     assert len(Novelty(gallery, place_radius_m=50.0).wrong_standouts) == len(measured)
-    for damaged in ("[0.75, 0.5]", "[NaN]", "[", "{}"):
+    for damaged in ("[0.75, 0.5]", "[NaN]", "[", "{}", "[" * 100_000, f"[{10**400}]"):
         stored.write_text(damaged)
         with pytest.raises(ValueError, match="damaged"):
             _ = Novelty(gallery).wrong_standouts
