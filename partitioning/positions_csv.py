@@ -30,6 +30,7 @@ MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 SWAPPED = "swapped?"
 # Of real tables next to no row is swapped; of one whose columns are, a quarter tells by itself.
 SWAPPED_SHARE, SWAPPED_ROWS = 0.1, 10
+_WHOLE = r"^\s*(\d+)\.0$"
 _PADDED = r"^\s*[-+]?0\d"
 _NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
 
@@ -183,7 +184,8 @@ def _typed(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     gap = pa.scalar(None, pa.string())
     column = pc.if_else(pc.is_in(column, pa.array(MISSING)), gap, column)
     if name.strip().lower() in TEXTS:
-        return column
+        # A table with gaps that pandas wrote says 7.0 of author 7.
+        return pc.replace_substring_regex(column, _WHOLE, r"\1")
     try:
         whole = pc.cast(column, pa.int64())
     except pa.ArrowInvalid:

@@ -11,14 +11,15 @@ Without --data a SYNTHETIC town is made, with queries by day and by night, and w
 is cut down to it: within an hour on two cores, two methods at a time. Nothing but the backbone is
 changed on a set of yours (--backbone recipe keeps that too): a recipe then takes hours on a GPU.
 What cannot be run stands in the table with the reason. Finished methods are kept: the same command
-goes on where it was stopped. --minutes starts no further one after so long. --fast tries the
-machinery.
+goes on where it was stopped. --minutes starts no further one after so long. --beside shows what
+chance in training does. --fast tries the machinery.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,13 @@ def sets_of(out: Path, study: Study, names: list[str]) -> Sets:
 
 
 def compare(
-    out: Path, study: Study, names: list[str], minutes: float, device: str, jobs: int
+    out: Path,
+    study: Study,
+    names: list[str],
+    minutes: float,
+    device: str,
+    jobs: int,
+    beside: Sequence[Path] = (),
 ) -> bool:
     """Run, report and print; returns whether every row has figures.
 
@@ -52,16 +59,19 @@ def compare(
         minutes: No further row is started after so long.
         device: auto, cpu or cuda.
         jobs: Rows at a time; 0 takes what suits the machine.
+        beside: Folders of other studies of these rows, whose gains come beside.
 
     Raises:
         ValueError, OSError: the folder holds another study, or the set cannot be read.
     """
     from data.places import read_places
+    from retrieval.comparing.repeats import read_repeat, repeats_section
     from retrieval.comparing.report import write_report
     from retrieval.comparing.runs import SPLITS, Runs, clocked, minutes_of
     from retrieval.comparing.schedule import Schedule, cores, usual_jobs
     from retrieval.comparing.table import read_rows
 
+    repeats = [read_repeat(folder) for folder in beside]
     out = out.resolve()
     open_folder(out, study)
     with clocked(out, "sets"):
@@ -74,7 +84,8 @@ def compare(
     with clocked(out, "rows"):
         why_not = Schedule(runs, names, jobs, minutes).run()
     rows = read_rows(runs, names, why_not)
-    text = write_report(out, rows, study.about(names), sum(minutes_of(out).values()))
+    section = repeats_section(rows, repeats) if repeats else ""
+    text = write_report(out, rows, study.about(names), sum(minutes_of(out).values()), section)
     sys.stdout.write(text)
     sys.stderr.write(f"table and plot: {out}\n")
     return not why_not
@@ -103,6 +114,15 @@ def build_parser() -> argparse.ArgumentParser:
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where models run")
     add("--jobs", type=int, default=0, metavar="N", help="methods at a time, which share the "
         "cores; 0: two without a GPU")  # fmt: skip
+    add(
+        "--beside",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="--out of comparisons of "
+        "the same rows, trained with another --seed for instance: their gains come beside",
+    )
     add("--fast", action="store_true", help="try the machinery on a tiny town")
     return parser
 
@@ -123,8 +143,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         rows = with_bases(options["methods"])
         whole = compare(
-            options["out"], study, rows, options["minutes"], options["device"], options["jobs"]
-        )
+            options["out"], study, rows, options["minutes"], options["device"], options["jobs"],
+            options["beside"],
+        )  # fmt: skip
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

@@ -17,7 +17,9 @@ NAME = "comparison"
 COLUMNS = (*RECALLS, AVERAGE)
 
 
-def write_report(out: Path, rows: list[Row], about: list[str], clock_minutes: float) -> str:
+def write_report(
+    out: Path, rows: list[Row], about: list[str], clock_minutes: float, repeats: str = ""
+) -> str:
     """Write comparison.csv, .md and .png; return the Markdown.
 
     Args:
@@ -25,6 +27,7 @@ def write_report(out: Path, rows: list[Row], about: list[str], clock_minutes: fl
         rows: Of the table.
         about: Sentences on what was compared, above the table.
         clock_minutes: What all of it took by the clock.
+        repeats: What comes last (retrieval/comparing/repeats.py).
     """
     cells = [plain(row) for row in rows]
     columns = list(dict.fromkeys(name for line in cells for name in line))
@@ -32,7 +35,7 @@ def write_report(out: Path, rows: list[Row], about: list[str], clock_minutes: fl
     writer = csv.DictWriter(table, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(cells)
-    text = markdown(rows, about, clock_minutes)
+    text = markdown(rows, about, clock_minutes) + (f"\n{repeats}" if repeats else "")
     for name, content in ((f"{NAME}.csv", table.getvalue()), (f"{NAME}.md", text)):
         with atomic_path(out / name) as temporary:
             temporary.write_text(content)
