@@ -286,9 +286,9 @@ def report(photo: str, fix: Fix, parsed: argparse.Namespace) -> None:
 
         print(describe(photo, fix))
     if parsed.map:
-        from retrieval.mapping.fix_map import map_path, write_fix_map
+        from retrieval.mapping.fix_map import map_paths, write_fix_map
 
-        path = map_path(parsed.map, photo, parsed.photos)
+        path = map_paths(parsed.map, parsed.photos)[photo]
         write_fix_map(path, fix, Path(photo), parsed.images)
         print(f"map: {path}", file=sys.stderr)
 

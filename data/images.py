@@ -27,6 +27,7 @@ from data.photos.orientation import UPRIGHT, jpeg_orientation, orient
 Pixels = NDArray[np.uint8]
 
 MAX_FILE_BYTES = 256 * 2**20
+INKS = ("CMYK", "YCCK")
 PNG_DEPTH = 24  # byte of a PNG that says how many bits a sample has
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in 0..1, as the ImageNet weights were trained with
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -78,7 +79,7 @@ def decode_rgb(
         return decode_any(data, name, max_pixels)
     height, width, colours = header
     check_size(height, width, name, max_pixels)
-    if colours in ("CMYK", "YCCK"):
+    if colours in INKS:
         return decode_any(data, name, max_pixels)
     orientation = jpeg_orientation(data)
     factor = _decoder_factor(height, width, min_side, orientation)
@@ -120,7 +121,7 @@ def image_size(data: bytes, name: str = "image", max_pixels: int = MAX_PIXELS) -
         ImageError: not an image, or larger than `max_pixels`.
     """
     header = _jpeg_header(data, name)
-    if header is None:
+    if header is None or header[2] in INKS:  # which `decode_rgb` leaves to Pillow, turning too
         image = open_image(data, name, max_pixels)
         height, width, orientation = image.height, image.width, stored_orientation(image)
     else:
@@ -152,13 +153,19 @@ def _decoder_factor(height: int, width: int, min_side: int, orientation: int) ->
     return 1
 
 
-def shrunk_by(height: int, width: int, pixels: Pixels) -> int:
+def shrunk_by(height: int, width: int, pixels: Pixels, name: str = "image") -> int:
     """How many times smaller a photo of that size came from `decode_rgb`: 1, 2 or 4.
 
     What was asked for does not tell: a turned photo with an uneven edge may come at 1/2 in place
     of 1/4.
+
+    Raises:
+        ImageError: none of them.
     """
-    return next(f for f in (1, 2, 4) if pixels.shape[:2] == (-(-height // f), -(-width // f)))
+    for factor in (1, 2, 4):
+        if pixels.shape[:2] == (-(-height // factor), -(-width // factor)):
+            return factor
+    raise ImageError(f"{name}: its header and its pixels disagree on its size; save it anew")
 
 
 def crop_square(pixels: Pixels, size: int, crop: str = "center") -> Pixels:

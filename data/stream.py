@@ -124,7 +124,7 @@ class PhotoStream(Dataset[dict[str, Any]]):
         geometry = self.transform.geometry(height, width, generator)
         # The crop is known before the photo is decoded, so a large one is decoded smaller.
         pixels = decode_rgb(jpg, key, self.max_pixels, min(height, width) // geometry.factor)
-        factor = shrunk_by(height, width, pixels)
+        factor = shrunk_by(height, width, pixels, key)
         rgb = torch.from_numpy(pixels).permute(2, 0, 1)
         seg = None
         if self.use_seg and seg_png is not None:

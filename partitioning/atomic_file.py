@@ -14,7 +14,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     The temporary file lies in the same directory, because a rename is only atomic within one
     filesystem, and is gone if the block fails. Two that write one file at once have one each; what
-    a killed process left is used again. The directory is made where it is missing.
+    a killed process left is used again, but for the second one's. The directory is made where it is
+    missing.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +44,7 @@ def _claimed(path: Path) -> tuple[Path, int]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:  # another process or thread writes it
             os.close(descriptor)
-            temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+            temporary = path.with_name(f"{secrets.token_hex(4)}.{path.name}.tmp")
             continue
         except OSError:  # a file system without locks
             pass

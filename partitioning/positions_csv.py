@@ -31,7 +31,6 @@ SWAPPED = "swapped?"
 # Of real tables next to no row is swapped; of one whose columns are, a quarter tells by itself.
 SWAPPED_SHARE, SWAPPED_ROWS = 0.1, 10
 _WHOLE = r"^\s*(\d+)\.0$"
-_PADDED = r"^\s*[-+]?0\d"
 _NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
 
 
@@ -193,16 +192,10 @@ def _typed(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
             return pc.cast(column, pa.float64())
         except pa.ArrowInvalid:
             return column
-    return column if _loses_digits(column, whole) else whole
+    return column if _is_rounded(whole) else whole
 
 
-def _loses_digits(column: pa.ChunkedArray, whole: pa.ChunkedArray) -> bool:
-    """Whether whole numbers would not give the text back: 007, or an id that pandas rounds.
-
-    pandas makes floats of whole numbers with gaps.
-    """
-    ends = pc.min_max(whole).as_py()
-    is_rounded = whole.null_count > 0 and max(map(abs, filter(None, ends.values())), default=0) > (
-        2**53
-    )
-    return is_rounded or bool(pc.any(pc.match_substring_regex(column, _PADDED)).as_py())
+def _is_rounded(whole: pa.ChunkedArray) -> bool:
+    """Whether whole numbers with gaps, which pandas makes floats of, are too large for those."""
+    ends = filter(None, pc.min_max(whole).as_py().values())
+    return whole.null_count > 0 and max(map(abs, ends), default=0) > 2**53

@@ -65,15 +65,15 @@ def compare(
         ValueError, OSError: the folder holds another study, or the set cannot be read.
     """
     from data.places import read_places
-    from retrieval.comparing.repeats import read_repeat, repeats_section
+    from retrieval.comparing.repeats import read_repeats, repeats_section
     from retrieval.comparing.report import write_report
     from retrieval.comparing.runs import SPLITS, Runs, clocked, minutes_of
     from retrieval.comparing.schedule import Schedule, cores, usual_jobs
     from retrieval.comparing.table import read_rows
 
-    repeats = [read_repeat(folder) for folder in beside]
     out = out.resolve()
     open_folder(out, study)
+    repeats = read_repeats(beside, out)  # refuses before hours of work
     with clocked(out, "sets"):
         sets = sets_of(out, study, names)
     for split in ("train", *SPLITS):

@@ -82,13 +82,18 @@ def compare_with_untrained(folder: Path, aggregation: str = "gem", split: str = 
         split: The district to test in: test has been seen by nothing, val chose the weights.
     """
     from data.toy.city import make_toy_city
+    from models.training.checkpoint import checkpoints_in
     from retrieval.test import build_model
     from retrieval.train import engine_of, train
 
     town = folder / "town"
     if not town.exists():
         make_toy_city(town, **TOWN)
-    recipe = replace(RECIPE, data=str(town), out=str(folder / aggregation), aggregation=aggregation)
+    out = folder / aggregation
+    recipe = replace(
+        RECIPE, data=str(town), out=str(out), aggregation=aggregation,
+        resume=bool(checkpoints_in(out / "checkpoints")),
+    )  # fmt: skip
     options = {"model": None, "checkpoint": None, "data": town, "split": split}
     untrained = build_model(options, recipe, engine_of(recipe))
     before = first_answers(untrained, town, folder / f"{aggregation}-untrained", split)

@@ -21,6 +21,7 @@ LAT, LON, DIRECTION, GPS_DATE = 2, 4, 17, 29  # the letter of a hemisphere is on
 DATES = (0x9003, 0x9004)  # exposed, digitised
 CHANGED = 0x0132
 FIRST_YEAR = 1826  # of the oldest photograph there is
+_EXPONENT = re.compile(r"\d(\.\d{1,15})?[eE]\+?\d{1,2}")
 _DAY = re.compile(r"(\d{4})(?:[-:/.]?(\d{2})(?:[-:/.]?(\d{2}))?)?(?!\d)", re.ASCII)
 
 
@@ -77,6 +78,8 @@ def day_of(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     text = str(value).strip().strip("\0")
+    if _EXPONENT.fullmatch(text):  # what spreadsheets make of milliseconds
+        text = f"{float(text):.0f}"
     if text.isascii() and text.isdigit() and len(text) in (9, 10, 12, 13):
         seconds = int(text) / (1000 if len(text) > 10 else 1)
         return datetime.fromtimestamp(seconds, UTC).date().isoformat()

@@ -28,7 +28,6 @@ FIELDS = (
     "note",
 )
 _UNSAFE = re.compile(r"[@/\\\s]")
-_EXTENSION = re.compile(r"\.[A-Za-z]\w*$")  # .jpg, not the .25 of a position
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,13 @@ class PlaceName:
 
     @classmethod
     def parse(cls, name: str) -> "PlaceName":
-        """Read a file name.
+        """Read a file name; what comes after its last @ is no field.
 
         Raises:
             ValueError: it has no @, or no numbers where the position must be.
         """
-        parts = _EXTENSION.sub("", name).split("@")[1:]
+        stem = name.rpartition("@")[0] if name.count("@") > 2 else name.rpartition(".")[0] or name
+        parts = stem.split("@")[1:]
         if len(parts) < 2 or not name.startswith("@"):
             raise ValueError(f"{name}: not named @UTM_east@UTM_north@...@.jpg")
         fields: dict[str, str] = dict(zip(FIELDS, parts, strict=False))

@@ -8,7 +8,7 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from retrieval.comparing.methods import METHODS
 from retrieval.comparing.runs import SPLITS
@@ -28,6 +28,35 @@ class Repeat(NamedTuple):
 
     name: str
     gains: dict[str, dict[str, float]]
+
+
+def read_repeats(folders: Sequence[Path], out: Path) -> list[Repeat]:
+    """Read other studies of the rows of the study in `out`.
+
+    Raises:
+        ValueError: one cannot be read, is the same one, or differs in more than its further flags.
+    """
+    places = [folder.resolve() for folder in folders]
+    if len({*places, out.resolve()}) <= len(places):
+        raise ValueError("--beside names a study twice, or --out itself")
+    ours = _settings(out)
+    for folder in folders:
+        theirs = _settings(folder)
+        if other := sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name)):
+            raise ValueError(
+                f"--beside {folder}: that study had another {', '.join(other)}; only --train_flags "
+                "may differ"
+            )
+    return [read_repeat(folder) for folder in folders]
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """Of a study, but for the flags that all its trainings were given besides."""
+    try:
+        settings: dict[str, Any] = json.loads((folder / STUDY).read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder}: no comparison there ({error!r})") from error
+    return {name: value for name, value in settings.items() if name != "train_flags"}
 
 
 def read_repeat(folder: Path) -> Repeat:

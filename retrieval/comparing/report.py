@@ -47,8 +47,11 @@ def write_report(
 
 def markdown(rows: list[Row], about: list[str], clock_minutes: float) -> str:
     """The report."""
-    took = f"All {len(rows)} rows and the sets' making took {clock_minutes:.0f} minutes."
-    words = [f"- {sentence}" for sentence in [*sentences(rows), took]]
+    took = [
+        f"What was run into this folder, the sets' making too, took {clock_minutes:.0f} minutes by "
+        "the clock."
+    ] * (clock_minutes > 0)
+    words = [f"- {sentence}" for sentence in [*sentences(rows), *took]]
     parts = ["# Place recognition compared", "\n".join(about), main_table(rows), gain_table(rows)]
     return "\n\n".join([*parts, "\n".join(words)]) + "\n"
 

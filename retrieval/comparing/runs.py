@@ -14,11 +14,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from partitioning.atomic_file import atomic_path
 from retrieval.comparing.methods import METHODS, Step
@@ -40,6 +42,38 @@ class NotRunError(Exception):
     """A row cannot be had; the message says why."""
 
 
+class Processes:
+    """Commands that run now, in any number of threads."""
+
+    def __init__(self) -> None:
+        self._lock, self._is_stopped = threading.Lock(), False
+        self._running: set[subprocess.Popen[bytes]] = set()
+
+    def run(self, command: list[str], **options: Any) -> int:
+        """Run a command to its end; returns its status.
+
+        Raises:
+            NotRunError: after `stop`.
+        """
+        with self._lock:
+            if self._is_stopped:
+                raise NotRunError("it was stopped")
+            process = subprocess.Popen(command, **options)
+            self._running.add(process)
+        try:
+            return process.wait()
+        finally:
+            with self._lock:
+                self._running.discard(process)
+
+    def stop(self) -> None:
+        """End those that run, and start no more."""
+        with self._lock:
+            self._is_stopped = True
+            for process in self._running:
+                process.terminate()
+
+
 @dataclass(frozen=True)
 class Runs:
     """The rows' folders and the commands that fill them.
@@ -53,6 +87,7 @@ class Runs:
             one.
         device: auto, cpu or cuda.
         threads: Of each command's arithmetic; 0 leaves it to the command.
+        processes: The commands that run now.
     """
 
     out: Path
@@ -62,6 +97,7 @@ class Runs:
     scale: str
     device: str
     threads: int = 0
+    processes: Processes = field(default_factory=Processes)
 
     def folder(self, name: str) -> Path:
         """Of a row."""
@@ -164,22 +200,24 @@ class Runs:
         log = self.folder(name) / "log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with clocked(self.folder(name), what):
-            status = run_module(words, log, self._environment)
+            status = run_module(words, log, self._environment, self.processes)
         if status:
             last = (log.read_text(errors="replace").strip().splitlines() or [""])[-1]
             raise NotRunError(f"`python -m {words[0]}` failed, see {log}: {last.strip()}")
 
 
-def run_module(words: list[str], log: Path, environment: Mapping[str, str]) -> int:
+def run_module(
+    words: list[str], log: Path, environment: Mapping[str, str], processes: Processes
+) -> int:
     """Run a module of the project with its flags, its output into a log; return its status."""
     with log.open("a") as file:
         file.write(f"$ python -m {' '.join(words)}\n")
         file.flush()
-        return subprocess.run(
+        return processes.run(
             [sys.executable, "-m", *words],
             cwd=ROOT, env={**os.environ, **environment, "COLUMNS": "100"},
-            stdout=file, stderr=subprocess.STDOUT, check=False,
-        ).returncode  # fmt: skip
+            stdout=file, stderr=subprocess.STDOUT,
+        )  # fmt: skip
 
 
 @contextmanager

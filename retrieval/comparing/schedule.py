@@ -8,7 +8,6 @@ import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from rich.console import Console
-from rich.status import Status
 
 from retrieval.comparing.methods import METHODS
 from retrieval.comparing.runs import NotRunError, Runs
@@ -73,18 +72,26 @@ class Schedule:
         waiting = [name for name in self.names if not self.runs.is_tested(name)]
         running: dict[Future[None], str] = {}
         with self.console.status("") as status, ThreadPoolExecutor(self.jobs) as pool:
-            while waiting or running:
-                is_over = (time.monotonic() - began) / 60 >= self.minutes
-                if is_over:
-                    self._leave(waiting)
-                while len(running) < self.jobs and (name := next_row(waiting, {*running.values()})):
-                    waiting.remove(name)
-                    self._tell(name)
-                    running[pool.submit(self.runs.run, name)] = name
-                self._show(status, running)
-                for done in wait(running, return_when=FIRST_COMPLETED).done:
-                    self._end(running.pop(done), done)
+            try:
+                while waiting or running:
+                    if (time.monotonic() - began) / 60 >= self.minutes:
+                        self._leave(waiting)
+                    self._start(pool, waiting, running)
+                    status.update(", ".join(running.values()))
+                    for done in wait(running, return_when=FIRST_COMPLETED).done:
+                        self._end(running.pop(done), done)
+            except BaseException:  # Ctrl-C, or a full disk: the pool would wait for the others
+                self.runs.processes.stop()
+                raise
         return self.why_not
+
+    def _start(
+        self, pool: ThreadPoolExecutor, waiting: list[str], running: dict[Future[None], str]
+    ) -> None:
+        while len(running) < self.jobs and (name := next_row(waiting, {*running.values()})):
+            waiting.remove(name)
+            self._tell(name)
+            running[pool.submit(self.runs.run, name)] = name
 
     def _leave(self, waiting: list[str]) -> None:
         for name in waiting:
@@ -103,6 +110,3 @@ class Schedule:
         number, log = self.names.index(name) + 1, self.runs.folder(name) / "log"
         text = f"{name}, {number} of {len(self.names)}; its log is {log}"
         self.console.print(text, highlight=False, markup=False)
-
-    def _show(self, status: Status, running: dict[Future[None], str]) -> None:
-        status.update(", ".join(running.values()))

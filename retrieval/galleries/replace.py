@@ -1,20 +1,27 @@
 """Write a directory whole or not at all."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from glob import escape
 from pathlib import Path
 
 from partitioning.atomic_file import flush
 
 
 def restore(directory: Path) -> None:
-    """Put back what a killed run had moved aside, where nothing has taken its place."""
-    if not directory.exists():
-        for lost in sorted(directory.parent.glob(f".{escape(directory.name)}.*.old"))[:1]:
-            lost.rename(directory)
+    """Put back the gallery that a killed run had moved aside, where nothing has taken its place."""
+    whole = [path for path in _moved_aside(directory) if (path / "gallery.json").is_file()]
+    if whole and not directory.exists():
+        max(whole, key=lambda path: path.stat().st_mtime_ns).rename(directory)
+
+
+def _moved_aside(directory: Path) -> list[Path]:
+    """What runs have moved aside from here and not removed yet, whole or not."""
+    name = re.compile(rf"\.{re.escape(directory.name)}\.\d+\.old")
+    found = directory.parent.iterdir() if directory.parent.is_dir() else ()
+    return [path for path in found if name.fullmatch(path.name)]
 
 
 @contextmanager
@@ -45,4 +52,6 @@ def replaced_directory(directory: Path) -> Iterator[Path]:
         flush(directory.parent)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+    for path in _moved_aside(directory):
+        (path / "gallery.json").unlink(missing_ok=True)  # half removed, it is none to put back
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,6 +1,8 @@
 """A `Fix` on a map: the photo, the region, the answer, the matches; truth where it is known."""
 
 import io
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from data.images import ImageError, read_rgb
@@ -68,17 +70,20 @@ def write_fix_map(
     )
 
 
-def map_path(path: Path, photo: str, photos: list[str]) -> Path:
-    """Where the map of one photo goes: a file each, also for photos of one name."""
+def map_paths(path: Path, photos: Sequence[str]) -> dict[str, Path]:
+    """Where the map of each photo goes: a file each, also for photos of one name."""
     if len(photos) == 1:
-        return path
-    taken: dict[str, str] = {}
-    for other in dict.fromkeys(photos):
-        stem, number = Path(other).stem, 2
-        while stem in taken.values():
-            stem, number = f"{Path(other).stem}-{number}", number + 1
-        taken[other] = stem
-    return path.with_stem(f"{path.stem}-{taken[photo]}")
+        return {photos[0]: path}
+    taken, numbers, found = set[str](), Counter[str](), dict[str, Path]()
+    for photo in dict.fromkeys(photos):
+        name = stem = Path(photo).stem
+        numbers[stem] += 1
+        while name in taken or (name == stem and numbers[stem] > 1):
+            name = f"{stem}-{max(numbers[stem], 2)}"
+            numbers[stem] += name in taken
+        taken.add(name)
+        found[photo] = path.with_stem(f"{path.stem}-{name}")
+    return found
 
 
 def _credit(facts: dict) -> list:

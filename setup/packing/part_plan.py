@@ -105,7 +105,8 @@ class Plan:
         file = output / PLAN
         if not file.is_file():
             # A run that was stopped before its plan was laid down left nothing else.
-            if {path.name for path in output.iterdir()} - {PARTS, f"{PLAN}.tmp"}:
+            names = {path.name for path in output.iterdir() if path.name != PARTS}
+            if any(not name.endswith(f"{PLAN}.tmp") for name in names):
                 raise ValueError(
                     f"{output} is not empty; give an empty folder, or remove what is in it"
                 )

@@ -20,6 +20,7 @@ from data.images import (
     preprocess,
     read_bytes,
     read_rgb,
+    shrunk_by,
 )
 
 
@@ -281,3 +282,18 @@ def test_maps_of_few_bits_are_refused_not_stretched(depth, row):
     """Pillow makes 0, 17, 34 and 85 of the classes 0, 1, 2 and 5."""
     with pytest.raises(ImageError, match=rf"map of 17: .*8-bit PNG .*not PNG L of {depth} bits"):
         decode_seg(png(4, 1, depth, 0, row), "map of 17")
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 6, 8, 9])
+def test_header_and_pixels_of_inks_agree(photo, encode, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.fromarray(photo(48, 80)).convert("CMYK")
+    file = encode(picture, "JPEG", exif=exif)
+    assert image_size(file) == decode_rgb(file).shape[:2]
+
+
+def test_a_size_that_no_decoder_gives_is_an_error_of_the_image():
+    assert shrunk_by(131, 200, np.zeros((66, 100, 3), np.uint8)) == 2
+    with pytest.raises(ImageError, match="photo 7: its header and its pixels disagree"):
+        shrunk_by(48, 80, np.zeros((80, 48, 3), np.uint8), "photo 7")

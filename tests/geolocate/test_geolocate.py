@@ -15,7 +15,7 @@ from PIL import Image
 
 import geolocate
 from geolocate import Geolocator, main
-from retrieval.mapping.fix_map import map_path
+from retrieval.mapping.fix_map import map_paths
 
 ROOT = Path(geolocate.__file__).parent
 
@@ -175,10 +175,12 @@ def test_a_bad_request_is_refused_before_anything_is_loaded(run, photos, monkeyp
 
 
 def test_maps_of_photos_whose_numbers_meet_are_one_file_each():
-    photos = ["a.jpg", "b/a.jpg", "a-2.jpg", "c/a.jpg"]
-    names = [map_path(Path("answer.html"), photo, photos).name for photo in photos]
-    assert len({*names}) == 4
-    assert names[0] == "answer-a.html"
+    photos = ["a.jpg", "b/a.jpg", "a-2.jpg", "c/a.jpg", "a-2-2.jpg", "d/a-2.jpg"]
+    names = [path.name for path in map_paths(Path("answer.html"), photos).values()]
+    assert len({*names}) == len(photos)
+    assert names[:2] == ["answer-a.html", "answer-a-2.html"]
+    many = [f"{i}/image.jpg" for i in range(3000)]
+    assert len({*map_paths(Path("answer.html"), many).values()}) == 3000
 
 
 def test_no_area_under_a_cap(run, photos, bundle, gallery):

@@ -112,11 +112,15 @@ def test_byte_order_mark_and_windows_lines(csv):
 
 
 def test_names_of_authors_stay_as_they_stand(csv):
-    rows = ["a,1,2,10158843219384757,00123,7,10158843219384757", "b,1,2,,00124,,", "c,1,2,7.0,,8,5"]
-    text = "\n".join(["id,lat,lon,Author,street,count,number", *rows])
+    rows = [
+        "a,1,2,10158843219384757,00123,07,10158843219384757",
+        "b,1,2,,00124,,",
+        "c,1,2,7.0,,8,5",
+    ]
+    text = "\n".join(["id,lat,lon,Author,sequence,count,number", *rows])
     table, _ = read_positions(csv(text))
     assert table["Author"].fillna("").tolist() == ["10158843219384757", "", "7"]
-    assert table["street"].fillna("").tolist() == ["00123", "00124", ""]
+    assert table["sequence"].fillna("").tolist() == ["00123", "00124", ""]
     assert table["count"].tolist()[::2] == [7, 8]
     assert np.isnan(table["count"][1]), "numbers are still numbers"
     number = table["number"].fillna("").tolist()

@@ -100,7 +100,7 @@ def commands(monkeypatch):
     """In place of the commands: a record of them, and results with one right answer in `hits`."""
     ran = []
 
-    def run(words, log, environment):
+    def run(words, log, environment, processes):
         options = dict(zip(words[1::2], words[2::2], strict=False))
         ran.append(words)
         log.write_text(f"$ {' '.join(words)}\nsomething\nerror: the reason\n")

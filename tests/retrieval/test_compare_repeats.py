@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from retrieval.comparing.repeats import Repeat, read_repeat, repeats_section
+from retrieval.comparing.repeats import Repeat, read_repeat, read_repeats, repeats_section
 from retrieval.comparing.table import Gain, Row
 
 
@@ -50,6 +50,18 @@ def test_a_folder_is_read(tmp_path):
     found = read_repeat(write(tmp_path / "again", rows))
     assert found == Repeat("again (--seed 1)", {"netvlad": {"val": 4.0, "test": -1.5}})
     assert read_repeat(write(tmp_path / "plain", rows, "")).name == "plain"
+
+
+def test_only_further_flags_may_differ(tmp_path):
+    rows = [{"method": "netvlad", "val R@1 gain points": 1, "test R@1 gain points": 2}]
+    ours, again, other = (write(tmp_path / name, rows) for name in ("ours", "again", "other"))
+    assert [repeat.name for repeat in read_repeats([again], ours)] == ["again (--seed 1)"]
+    (other / "study.json").write_text(json.dumps({"train_flags": "", "data": "elsewhere"}))
+    with pytest.raises(ValueError, match="that study had another data; only --train_flags may"):
+        read_repeats([other], ours)
+    for twice in ([ours], [again, again]):
+        with pytest.raises(ValueError, match="names a study twice, or --out itself"):
+            read_repeats(twice, ours)
 
 
 def test_what_is_no_comparison_is_refused(tmp_path):

@@ -1,13 +1,17 @@
 """Which rows of a comparison run when."""
 
+import signal
+import sys
 import threading
+import time
 
 import pytest
 
 from retrieval.comparing import schedule
 from retrieval.comparing.methods import DEFAULT, METHODS, with_bases
-from retrieval.comparing.runs import NotRunError
+from retrieval.comparing.runs import NotRunError, Runs
 from retrieval.comparing.schedule import Schedule, next_row, usual_jobs, waits_for
+from retrieval.comparing.sets import Sets
 
 
 class Rows:
@@ -78,3 +82,25 @@ def test_one_row_at_a_time_on_a_gpu_or_one_core(monkeypatch):
     for cores, jobs in ((1, 1), (2, 2), (64, 2)):
         monkeypatch.setattr(schedule, "cores", lambda cores=cores: cores)
         assert usual_jobs("cpu") == jobs
+
+
+def test_an_interruption_ends_what_runs(tmp_path, monkeypatch):
+    """Its commands too: a pool of threads would wait for them, and for those that follow."""
+    runs = Runs(tmp_path, Sets(tmp_path), "", "", "toy", "cpu")
+    ended = []
+
+    def run(_, name):
+        command = [sys.executable, "-c", "import time; time.sleep(60)"]
+        ended.append(runs.processes.run(command))
+        runs.processes.run(command)  # no command follows
+
+    def interrupted(running, **_):
+        while len(runs.processes._running) < 2:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Runs, "run", run)
+    monkeypatch.setattr(schedule, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Schedule(runs, ["gem", "netvlad"], 2, float("inf")).run()
+    assert ended == [-signal.SIGTERM] * 2

@@ -1,6 +1,7 @@
 """Galleries: S2 order, whole or not there, another model's or damaged ones refused."""
 
 import json
+import shutil
 import sqlite3
 
 import numpy as np
@@ -213,6 +214,17 @@ def test_a_kill_between_the_renames_loses_no_gallery(saved, make_inputs, tmp_pat
         Gallery.create(saved.directory, **make_inputs(20))
     assert len(Gallery.open(saved.directory)) == 300
     assert [p.name for p in tmp_path.iterdir()] == ["city"]
+
+
+def test_only_its_own_whole_gallery_is_put_back(saved, make_inputs, tmp_path):
+    other = shutil.copytree(saved.directory, tmp_path / ".city.night.77.old")
+    shutil.rmtree(saved.directory)
+    half = tmp_path / ".city.5.old"  # a kill came while it was removed
+    half.mkdir()
+    (half / "descriptors.f16").write_bytes(b"")
+    assert len(Gallery.create(saved.directory, **make_inputs(20))) == 20
+    assert other.is_dir()
+    assert not half.exists()
 
 
 def test_what_else_lies_in_a_gallery_is_not_removed(saved, make_inputs):

@@ -69,6 +69,8 @@ def test_damaged_tags_cost_the_facts_not_the_photo(encode, photo):
         ("2021-13-01", ""),
         ("9999", ""),
         ("yesterday", ""),
+        ("1.60946E+12", "2021-01-01"),
+        ("9e99", ""),
         ("\u00b2" * 10, ""),  # a digit to Python, no number
         ("\u0661\u0669\u0669\u0669", ""),  # 1999 in digits that are none of EXIF's
         (None, ""),

@@ -25,10 +25,10 @@ def test_two_fields_are_enough(name):
     assert (place.utm_east, place.utm_north, place.lat) == (1.5, 2.0, None)
 
 
-def test_a_last_field_without_its_sign_is_read():
-    assert PlaceName.parse("@1.5@2@32.jpg").utm_zone == 32
-    assert PlaceName.parse("@1.5@2@32@T@45@7.5.jpg").lon == 7.5
-    assert PlaceName.parse("@1.5@2.25").utm_north == 2.25  # no name of a file, but a position
+@pytest.mark.parametrize("end", ["0012.jpg", "IMG_12.jpg", "99.jpg"])
+def test_what_comes_after_the_last_sign_is_no_field(end):
+    place = PlaceName.parse(f"@1.5@2@{end}")
+    assert (place.utm_east, place.utm_north, place.utm_zone) == (1.5, 2.0, None)
 
 
 def test_what_is_written_is_read():
