@@ -16,6 +16,12 @@ from models.evaluation.calibration import Calibration
 from partitioning.partition import build_partition
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """One process more than cores for `-n auto`: there is always one that waits for a server."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 @pytest.fixture(scope="session")
 def partition():
     """Three nested levels over 3,000 clustered positions."""
