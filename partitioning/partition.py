@@ -223,8 +223,10 @@ def load(path: str | Path) -> Partition:
 
     try:
         # ParquetFile and to_pylist: read_table and to_numpy would import pandas, 0.3 s and more.
-        with Path(path).open("rb") as file:
-            table = pq.ParquetFile(file).read()
+        # From memory and in one thread: reading a file, Arrow starts a thread of its own, and a
+        # program that ends before that is up is aborted (https://github.com/apache/arrow/issues/34314).
+        data = pa.BufferReader(Path(path).read_bytes())
+        table = pq.ParquetFile(data).read(use_threads=False)
         facts = json.loads((table.schema.metadata or {})[METADATA_KEY])
         columns = {name: np.array(table[name].to_pylist()) for name in COLUMNS}
         return _checked(columns, facts)

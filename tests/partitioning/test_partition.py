@@ -224,6 +224,18 @@ def test_what_is_no_parquet_is_refused(tmp_path):
         load(tmp_path / "none.parquet")
 
 
+def test_loading_starts_no_thread(partition, tmp_path):
+    """One that is still starting when a program ends aborts it: 13 of 60 runs on a busy machine."""
+    save(partition, tmp_path / "cells.parquet")
+    code = (
+        "import os, sys; import pyarrow.parquet; from partitioning.partition import load\n"
+        "def threads(): return len(os.listdir('/proc/self/task'))\n"
+        "before = threads(); load(sys.argv[1]); sys.exit(threads() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "cells.parquet"])
+    assert done.returncode == 0
+
+
 def test_loading_imports_neither_pandas_nor_matplotlib(partition, tmp_path):
     """A photo is answered in a fresh process: what it imports is what it costs."""
     save(partition, tmp_path / "cells.parquet")
