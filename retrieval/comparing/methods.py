@@ -67,7 +67,7 @@ METHODS: dict[str, Method] = {
         "resnetvlad, clustered anew at convergence",
         "resnetvlad",
         "--recipe dynetvlad",
-        f"{ADAM} --patience 3 --epochs 10",  # it converges twice
+        f"{ADAM} --patience 3 --epochs 10",  # room to converge twice; not every run does
     ),
     "+autoencoder": Method(
         "resnetvlad with a decoder to the photo, L2",
